@@ -1,0 +1,224 @@
+"""The error tree: every error has a stable code, and every code has one HTTP status.
+
+Refused callers (`Denied`) have a table of their own in `skills_host.auth.denials`; everything else
+that can go wrong is in `CODES` below. `docs/errors.md` is made from both tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = [
+    "CODES",
+    "BadInput",
+    "ChannelFailed",
+    "Code",
+    "NotOffered",
+    "SettingsError",
+    "SkillFailed",
+    "SkillsHostError",
+    "StateConflict",
+    "StoreFailed",
+    "TokenUnavailable",
+    "TransportFailed",
+    "UnknownConversation",
+    "VersionConflict",
+    "error_body",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a code means, which HTTP status carries it, and what to do about it."""
+
+    status: int
+    meaning: str
+    fix: str
+
+
+CODES: Mapping[str, Code] = MappingProxyType(
+    {
+        "internal": Code(500, "the host failed in a way it did not foresee", "read the host's log"),
+        "not-found": Code(404, "no such address on this host", "check the path and the base URL"),
+        "method": Code(405, "the route exists, but not with this method", "see the Allow header"),
+        "content-type": Code(
+            415, "the body is not announced as JSON", "send Content-Type: application/json"
+        ),
+        "too-large": Code(
+            413, "the body is larger than the host accepts", "raise host.limits.body_bytes"
+        ),
+        "bad-json": Code(400, "the body is not well-formed JSON in UTF-8", "send strict JSON"),
+        "bad-activity": Code(
+            400, "a member of the activity has the wrong type", "see the message for the member"
+        ),
+        "too-deep": Code(400, "the JSON is nested too deeply", "nest at most 64 levels"),
+        "duplicate-member": Code(
+            400, "a top-level member appears twice", "send each member once"
+        ),
+        "missing-member": Code(
+            400, "the activity lacks a required member", "see the message for the member"
+        ),
+        "bad-id": Code(400, "an identifier is empty or absurdly long", "ids: 1-1500 characters"),
+        "unknown-conversation": Code(
+            404, "no conversation has this id here", "use the conversation id you were given"
+        ),
+        "conversation-ended": Code(
+            404, "the conversation was ended; an end is final", "wait for a new conversation"
+        ),
+        "not-offered": Code(501, "this host does not offer the operation", "do without it"),
+        "state-conflict": Code(
+            409, "two turns changed the same property at once", "run the turn again"
+        ),
+        "version-conflict": Code(
+            409, "a stored record was changed meanwhile", "read it and try again"
+        ),
+        "store-failed": Code(503, "the store cannot be read or written", "see /readyz and the log"),
+        "unreachable": Code(502, "a peer could not be reached", "check its address and that it runs"),
+        "deadline": Code(504, "a peer did not answer in time", "raise the limit or mend the peer"),
+        "host-not-allowed": Code(
+            502, "the address is not one this host may call", "use https, or loopback in the lab"
+        ),
+        "answer-too-large": Code(
+            502, "a peer's answer is larger than the host accepts", "send less"
+        ),
+        "token-unavailable": Code(
+            502, "the authority gave no token for the peer", "check the credential and the tenant"
+        ),
+        "channel-failed": Code(502, "the channel did not take the activity", "see the channel"),
+        "channel-refused": Code(
+            403, "the channel refused the activity for good", "the bot may have been removed"
+        ),
+        "skill-failed": Code(502, "the skill answered with a failure", "see the skill's own log"),
+        "skill-cancelled": Code(502, "the call to the skill was cancelled", "nothing to do"),
+        "settings": Code(500, "a setting is missing, malformed or contradictory", "mend it"),
+        "lab-in-public": Code(
+            500,
+            "a lab authority is trusted by a host that is not loopback-only",
+            "bind, public_url and every skill endpoint must be loopback, or use real metadata",
+        ),
+        "stopping": Code(503, "the host is stopping and takes no new turns", "try again soon"),
+    }
+)
+
+
+class SkillsHostError(Exception):
+    """The root of the tree: an error with a `code` from a table and the status that goes with it.
+
+    The message is safe to send to a peer: it never holds a claim, a token or a secret.
+    """
+
+    code = "internal"
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        self.code = code or type(self).code
+        super().__init__(message or self.meaning)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that carries this error."""
+        return CODES[self.code].status
+
+    @property
+    def meaning(self) -> str:
+        """The table's sentence for the code."""
+        return CODES[self.code].meaning
+
+
+class BadInput(SkillsHostError):
+    """A peer sent something that cannot be accepted; nothing was done with it."""
+
+    code = "bad-json"
+
+
+class NotOffered(SkillsHostError):
+    """A route of the protocol that this host answers with 501."""
+
+    code = "not-offered"
+
+
+class UnknownConversation(SkillsHostError):
+    """A conversation id that leads nowhere: `unknown-conversation` or `conversation-ended`."""
+
+    code = "unknown-conversation"
+
+
+class SettingsError(SkillsHostError):
+    """A start-up error; the message names the setting."""
+
+    code = "settings"
+
+
+class StoreFailed(SkillsHostError):
+    """The store could not be read or written; nothing of the unit was written."""
+
+    code = "store-failed"
+
+
+class VersionConflict(SkillsHostError):
+    """A write expected another version of a record; nothing of the unit was written."""
+
+    code = "version-conflict"
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"a {kind} record was changed meanwhile")
+        self.kind = kind
+        self.key = key
+
+
+class StateConflict(SkillsHostError):
+    """Another turn changed the same property of state since this turn read it."""
+
+    code = "state-conflict"
+
+
+class TransportFailed(SkillsHostError):
+    """A request got no answer: `unreachable`, `deadline`, `host-not-allowed`, `answer-too-large`.
+
+    `sent` is False only where the peer surely saw nothing of the request.
+    """
+
+    code = "unreachable"
+
+    def __init__(self, message: str = "", *, code: str | None = None, sent: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.sent = sent
+
+
+class TokenUnavailable(SkillsHostError):
+    """The authority refused or failed to issue a token; `reason` is its error code, if any."""
+
+    code = "token-unavailable"
+
+    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ChannelFailed(SkillsHostError):
+    """The channel answered an activity with `answered`: `channel-failed` or `channel-refused`."""
+
+    code = "channel-failed"
+
+    def __init__(self, message: str = "", *, code: str | None = None, answered: int = 0) -> None:
+        super().__init__(message, code=code)
+        self.answered = answered
+
+
+class SkillFailed(SkillsHostError):
+    """A skill could not be called or answered with a failure; `answered` is its status, or 0."""
+
+    code = "skill-failed"
+
+    def __init__(self, message: str = "", *, code: str | None = None, answered: int = 0) -> None:
+        super().__init__(message, code=code)
+        self.answered = answered
+
+
+def error_body(error: SkillsHostError, *, receipt: str | None = None) -> dict[str, dict[str, str]]:
+    """The one error body: `{"error": {"code", "message", "receipt"?}}`."""
+    inner = {"code": error.code, "message": str(error)}
+    if receipt is not None:
+        inner["receipt"] = receipt
+    return {"error": inner}

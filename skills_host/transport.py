@@ -1,0 +1,168 @@
+"""The outbound seam: one callable from `Request` to `Response`, and the pooled client behind it.
+
+Everything that needs the network takes a `Send`; a test passes a function or a loopback into a
+real app. aiohttp is touched here only, and its errors become `TransportFailed` here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from skills_host.errors import TransportFailed
+
+__all__ = [
+    "Client",
+    "Guard",
+    "Request",
+    "Response",
+    "Send",
+    "allow_https_or_loopback",
+    "allow_loopback",
+    "is_loopback",
+]
+
+ANSWER_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; `timeout` is the whole exchange's deadline in seconds."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    timeout: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer, read whole; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """True for any 2xx: peers use 200, 201, 202 and 204 for the same thing."""
+        return 200 <= self.status < 300
+
+
+Send = Callable[[Request], Awaitable[Response]]
+"""Sends one request and returns the answer, whatever its status; raises `TransportFailed`."""
+
+Guard = Callable[[str], bool]
+"""Says whether a URL may be called at all."""
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost`, `*.localhost` and the loopback addresses of both families."""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def allow_loopback(url: str) -> bool:
+    """The lab's guard: nothing leaves the machine."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
+
+
+def allow_https_or_loopback(url: str) -> bool:
+    """The usual guard: https everywhere, plain http to loopback only, no credentials in the URL."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username is not None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+
+
+class Client:
+    """A pooled HTTP client; an instance is a `Send`. It belongs to one event loop; `close` it.
+
+    Idle connections are dropped after `idle` seconds: hypercorn closes its side after five, and a
+    request written into a connection that is being closed can be neither trusted nor repeated.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: Guard = allow_https_or_loopback,
+        connections: int = 256,
+        idle: float = 3.0,
+        connect: float = 5.0,
+        answer_bytes: int = ANSWER_BYTES,
+    ) -> None:
+        self._guard = guard
+        self._connections = connections
+        self._idle = idle
+        self._connect = connect
+        self._answer_bytes = answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, request: Request) -> Response:
+        """Send `request`; redirects are not followed and cookies are not kept."""
+        if not self._guard(request.url):
+            raise TransportFailed(code="host-not-allowed", sent=False)
+        try:
+            async with self._opened().request(
+                request.method,
+                # Ids in paths arrive here percent-encoded; encoding them again would change them.
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=self._deadline(request.timeout),
+            ) as answer:
+                body = await self._body(answer)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(answer.status, headers, body)
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as exc:
+            raise TransportFailed(code="unreachable", sent=False) from exc
+        except TimeoutError as exc:
+            raise TransportFailed(code="deadline") from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise TransportFailed(code="unreachable") from exc
+
+    async def close(self) -> None:
+        """Close the pool; requests still open fail."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await asyncio.sleep(0)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, keepalive_timeout=self._idle, ttl_dns_cache=60
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
+
+    def _deadline(self, total: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total, sock_connect=min(self._connect, total))
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        announced = answer.content_length
+        if announced is not None and announced > self._answer_bytes:
+            raise TransportFailed(code="answer-too-large")
+        body = bytearray()
+        async for piece in answer.content.iter_any():
+            body += piece
+            if len(body) > self._answer_bytes:
+                raise TransportFailed(code="answer-too-large")
+        return bytes(body)

@@ -1,0 +1,123 @@
+"""Addressing, pure: who an activity is from, who it is for, and where its answers go.
+
+Nothing that a peer writes into a body decides an address here: addresses come from the reference
+that was stored when the conversation began.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skills_host.activity import Activity
+from skills_host.reference import ConversationReference
+from skills_host.wire import encode, encode_members, patched
+
+__all__ = [
+    "addressed_to_skill",
+    "continuation_of",
+    "end_of_conversation",
+    "reference_of",
+    "reply_to",
+    "restored_for_user",
+]
+
+# Direct Line ids of conversationUpdate cannot be replied to.
+_UNREPLYABLE = ("directline", "webchat")
+
+
+def reference_of(activity: Activity) -> ConversationReference:
+    """The reference of the conversation that a received activity belongs to."""
+    unreplyable = activity.type == "conversationUpdate" and activity.channel_id in _UNREPLYABLE
+    return ConversationReference(
+        channel_id=activity.channel_id or "",
+        service_url=activity.service_url or "",
+        conversation=activity.raw("conversation") or b"{}",
+        user=activity.raw("from"),
+        bot=activity.raw("recipient"),
+        activity_id=None if unreplyable else activity.id,
+        locale=activity.locale,
+    )
+
+
+def reply_to(reference: ConversationReference, activity: Activity) -> Activity:
+    """`activity` addressed from the bot to the user of `reference`, as an answer to it."""
+    return restored_for_user(activity, reference, reply_to_id=reference.activity_id)
+
+
+def addressed_to_skill(
+    activity: Activity, *, conversation_id: str, service_url: str, delivery_mode: str | None = None
+) -> Activity:
+    """A received activity as its skill gets it.
+
+    Changes only what skills expect to be changed: `relatesTo` (the original conversation),
+    `conversation.id`, `serviceUrl`, `recipient.role`, `deliveryMode`; `callerId` is not for the
+    wire and is removed.
+    """
+    relates_to = {
+        "serviceUrl": activity.raw("serviceUrl"),
+        "activityId": activity.raw("id"),
+        "channelId": activity.raw("channelId"),
+        "conversation": activity.raw("conversation"),
+        "locale": activity.raw("locale"),
+    }
+    changes: dict[str, bytes | None] = {
+        "relatesTo": encode_members({k: raw for k, raw in relates_to.items() if raw is not None}),
+        "conversation": patched(activity.raw("conversation"), {"id": conversation_id}),
+        "serviceUrl": encode(service_url),
+        "recipient": patched(activity.raw("recipient"), {"role": "skill"}),
+        "callerId": None,
+    }
+    if delivery_mode is not None:
+        changes["deliveryMode"] = encode(delivery_mode)
+    elif activity.delivery_mode in ("expectReplies", "stream"):
+        # The user's channel asked this of the root; the skill answers by callbacks.
+        changes["deliveryMode"] = None
+    return activity.with_raw(changes)
+
+
+def restored_for_user(
+    activity: Activity, reference: ConversationReference, *, reply_to_id: str | None
+) -> Activity:
+    """An activity from a skill or bot, addressed to the user of the stored reference."""
+    return activity.with_raw(
+        {
+            "channelId": encode(reference.channel_id),
+            "serviceUrl": encode(reference.service_url),
+            "conversation": reference.conversation,
+            "from": reference.bot,
+            "recipient": reference.user,
+            "replyToId": encode(reply_to_id) if reply_to_id else None,
+            "locale": activity.raw("locale") or _locale(reference),
+            "callerId": None,
+            "id": None,
+        }
+    )
+
+
+def continuation_of(reference: ConversationReference, *, name: str, new_id: str) -> Activity:
+    """The event that a turn runs on when no user said anything: a callback, a proactive send."""
+    return Activity(
+        {
+            "type": b'"event"',
+            "name": encode(name),
+            "id": encode(new_id),
+            "channelId": encode(reference.channel_id),
+            "serviceUrl": encode(reference.service_url),
+            "conversation": reference.conversation,
+            **({"from": reference.user} if reference.user else {}),
+            **({"recipient": reference.bot} if reference.bot else {}),
+            **({"locale": encode(reference.locale)} if reference.locale else {}),
+            "relatesTo": reference.encode(),
+        }
+    )
+
+
+def end_of_conversation(
+    *, code: str = "completedSuccessfully", value: Any = None, text: str | None = None
+) -> Activity:
+    """An end with its code and result; unaddressed."""
+    return Activity.make("endOfConversation", code=code, value=value, text=text)
+
+
+def _locale(reference: ConversationReference) -> bytes | None:
+    return encode(reference.locale) if reference.locale else None

@@ -88,12 +88,14 @@ DENIALS: Mapping[str, Denial] = MappingProxyType(
             "use a token with appid (version 1.0) or azp (version 2.0)",
         ),
         "bad-claim": Denial(
-            401, "a claim of the token has the wrong type", "use a token that the authority made"
+            401,
+            "a claim of the token is missing or has the wrong type",
+            "use a token that the authority made",
         ),
         "not-a-skill": Denial(
             401,
-            "only skills may call here, and this is not a skill's token",
-            "get a token with the skill's own credential and the root's app id as its scope",
+            "the token is not one with which a skill calls another bot",
+            "get a token with the caller's own credential and the called bot's app id as its scope",
         ),
         "user-token": Denial(
             401,

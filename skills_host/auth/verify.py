@@ -1,0 +1,221 @@
+"""From an Authorization header to an identity that may enter, before a byte of body is read.
+
+There are two rule sets, the channels' and the skills'; unverified claims only choose between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Protocol
+
+import jwt
+
+from skills_host.auth.allowlist import SnapshotSource, check_caller, check_skill
+from skills_host.auth.claims import Identity, channel_identity, is_skill_claims, skill_identity
+from skills_host.auth.denials import Denied
+from skills_host.auth.keys import SigningKey, SigningKeys
+from skills_host.settings import Cloud, canonical_app_id
+
+__all__ = ["Addressed", "Door", "Verifier", "bearer_token"]
+
+ALGORITHM = "RS256"
+HEADER_CHARACTERS = 16 * 1024
+KEY_ID_CHARACTERS = 256
+TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+# Every rule about claims is ours; the library parses and checks the signature.
+SIGNATURE_ONLY: Any = {
+    "verify_aud": False,
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_iss": False,
+    "verify_jti": False,
+    "verify_nbf": False,
+    "verify_sub": False,
+}
+
+
+class Door(StrEnum):
+    """Where a request comes in: what users and parents call, or what skills call back."""
+
+    MESSAGES = "messages"
+    SKILL_HOST = "skill-host"
+
+
+class Addressed(Protocol):
+    """What of an activity must agree with the token it came with."""
+
+    @property
+    def channel_id(self) -> str | None:
+        """The activity's `channelId`."""
+
+    @property
+    def service_url(self) -> str | None:
+        """The activity's `serviceUrl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    kid: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+
+
+def bearer_token(header: str | None) -> str:
+    """The token of an Authorization header; nothing about it is verified.
+
+    Raises `Denied`: `no-header`, `token-too-long`, `bad-scheme` or `malformed-token`.
+    """
+    if header is None or not header.strip():
+        raise Denied("no-header")
+    if len(header) > HEADER_CHARACTERS:
+        raise Denied("token-too-long", seen=f"{len(header)} characters")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token or " " in token:
+        raise Denied("bad-scheme", expected="Bearer TOKEN")
+    if not TOKEN.fullmatch(token):
+        raise Denied("malformed-token")
+    return token
+
+
+class Verifier:
+    """Admits who may enter and binds what they send to who they are.
+
+    `bots` gives for each app id of ours the tenants it belongs to. Signatures found good are
+    remembered for at most `remember` admitted tokens, until any signing key changes; everything
+    else about a token is checked every time.
+    """
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        bots: Mapping[str, AbstractSet[str]],
+        keys: SigningKeys,
+        snapshot: SnapshotSource,
+        now: Callable[[], float],
+        remember: int = 4096,
+    ) -> None:
+        shared = frozenset(cloud.shared_tenants)
+        self._cloud = cloud
+        self._tenants = {canonical_app_id(bot): shared | own for bot, own in bots.items()}
+        self._keys = keys
+        self._snapshot = snapshot
+        self._now = now
+        self._remember = remember
+        self._good: OrderedDict[bytes, _Parsed] = OrderedDict()
+        self._generation = keys.generation
+
+    async def admit(self, header: str | None, *, door: Door, bot_app_id: str) -> Identity:
+        """Who calls our bot `bot_app_id` (one of `bots`) at `door`. Raises `Denied`."""
+        own_tenants = self._tenants[bot_app_id]
+        token = bearer_token(header)
+        digest = sha256(token.encode()).digest()
+        parsed = self._good.get(digest) or _parsed(token)
+        is_channel = self._is_channel(parsed.claims)
+        if is_channel and door is not Door.MESSAGES:
+            raise Denied("not-a-skill", expected="a skill's token", seen="a channel's token")
+        authority = self._cloud.channel_metadata if is_channel else self._cloud.entra_metadata
+        key = await self._keys.key(authority, parsed.kid)
+        if digest not in self._still_good():
+            _check_signature(token, key)
+        if is_channel:
+            identity = self._channel(parsed.claims, key, bot_app_id)
+        else:
+            identity = self._skill(parsed.claims, door, bot_app_id, own_tenants)
+        self._note_good(digest, parsed)
+        return identity
+
+    def bind(self, identity: Identity, activity: Addressed) -> None:
+        """Raise `Denied` (`service-url`, `endorsement`) unless the activity fits the identity."""
+        if identity.kind != "channel":
+            return
+        claimed, sent = identity.service_url, activity.service_url or ""
+        if not claimed or not sent or _comparable(claimed) != _comparable(sent):
+            raise Denied("service-url", expected=claimed, seen=sent)
+        endorsed = identity.endorsements
+        if endorsed is not None and activity.channel_id not in endorsed:
+            raise Denied("endorsement", seen=activity.channel_id or "")
+
+    def _is_channel(self, claims: Mapping[str, Any]) -> bool:
+        # What neither rule set can admit goes to the skills', which say best what is wrong.
+        issued = claims.get("iss") == self._cloud.channel_issuer
+        return issued and not is_skill_claims(claims, self._cloud)
+
+    def _channel(self, claims: Mapping[str, Any], key: SigningKey, bot_app_id: str) -> Identity:
+        return channel_identity(
+            claims,
+            bot_app_id=bot_app_id,
+            cloud=self._cloud,
+            now=self._now(),
+            endorsements=key.endorsements,
+        )
+
+    def _skill(
+        self,
+        claims: Mapping[str, Any],
+        door: Door,
+        bot_app_id: str,
+        own_tenants: AbstractSet[str],
+    ) -> Identity:
+        snapshot = self._snapshot()
+        identity = skill_identity(
+            claims,
+            bot_app_id=bot_app_id,
+            tenants=own_tenants | snapshot.tenants,
+            cloud=self._cloud,
+            now=self._now(),
+        )
+        if door is Door.MESSAGES:
+            check_caller(snapshot, identity)
+        else:
+            check_skill(snapshot, identity)
+        return identity
+
+    def _still_good(self) -> OrderedDict[bytes, _Parsed]:
+        if self._generation != self._keys.generation:
+            self._generation = self._keys.generation
+            self._good.clear()
+        return self._good
+
+    def _note_good(self, digest: bytes, parsed: _Parsed) -> None:
+        self._good[digest] = parsed
+        self._good.move_to_end(digest)
+        if len(self._good) > self._remember:
+            self._good.popitem(last=False)
+
+
+def _parsed(token: str) -> _Parsed:
+    try:
+        whole = jwt.decode_complete(token, options={"verify_signature": False})
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        raise Denied("malformed-token") from None
+    header = whole["header"]
+    if header.get("alg") != ALGORITHM:
+        raise Denied("algorithm", expected=ALGORITHM, seen=str(header.get("alg"))[:32])
+    if "crit" in header:
+        raise Denied("critical-header")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not 0 < len(kid) <= KEY_ID_CHARACTERS:
+        raise Denied("malformed-token", expected="a kid")
+    return _Parsed(kid, whole["payload"])
+
+
+def _check_signature(token: str, key: SigningKey) -> None:
+    try:
+        jwt.decode(token, key.key, algorithms=[ALGORITHM], options=SIGNATURE_ONLY)
+    except jwt.InvalidTokenError:
+        raise Denied("signature", seen=key.kid) from None
+
+
+def _comparable(url: str) -> str:
+    """An address without one trailing slash, with scheme and host in lower case."""
+    origin = ORIGIN.match(url)
+    end = origin.end() if origin else 0
+    return (url[:end].lower() + url[end:]).removesuffix("/")

@@ -1,0 +1,353 @@
+"""The lab's authority: it issues what Entra and the Bot Connector would issue, with its own keys.
+
+No HTTP in here; `skills_host.lab.service` serves it. Every document that says where keys are, or
+holds them, is marked `"skills_host_lab": true`, so that no host takes it for the real authority.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+from skills_host.errors import SkillsHostError
+from skills_host.lab.keyring import KeyRing
+from skills_host.settings import canonical_app_id
+
+__all__ = [
+    "BOTFRAMEWORK_TENANT",
+    "CHANNEL_ISSUER",
+    "CHANNEL_SCOPES",
+    "ENDORSED_CHANNELS",
+    "FAULTS",
+    "Authority",
+    "Fault",
+    "GrantRefused",
+    "LabApp",
+    "TokenVersion",
+    "tenant_id",
+]
+
+TokenVersion = Literal["1.0", "2.0"]
+"""Whether a token names its application in `appid` (1.0) or in `azp` (2.0)."""
+
+BOTFRAMEWORK_TENANT = "d6d49420-f39b-4df7-a1dc-d59a935871db"
+CHANNEL_ISSUER = "https://api.botframework.com"
+CHANNEL_SCOPES = ("https://api.botframework.com", "https://api.botframework.us")
+ENDORSED_CHANNELS = (
+    "console",
+    "directline",
+    "webchat",
+    "msteams",
+    "slack",
+    "emulator",
+    "email",
+    "telegram",
+    "test",
+)
+TENANT_ALIASES = ("botframework.com", "common", "adfs", "organizations")
+ANY_TENANT = ("common", "organizations")
+MARK: Mapping[str, Any] = {"skills_host_lab": True}
+DEFAULT_SCOPE = "/.default"
+
+
+@dataclass(frozen=True, slots=True)
+class LabApp:
+    """An app registration; single-tenant where `tenant` is not the Bot Framework's own.
+
+    `token_version` is the version of tokens whose audience is this app.
+    """
+
+    app_id: str
+    secret: str = field(repr=False)
+    tenant: str = BOTFRAMEWORK_TENANT
+    token_version: TokenVersion = "2.0"  # noqa: S105 - a version, not a secret
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "app_id", canonical_app_id(self.app_id))
+        object.__setattr__(self, "tenant", str(UUID(self.tenant)))
+        if not self.secret:
+            raise ValueError("a lab app needs a secret")
+
+    def is_known_in(self, tenant: str) -> bool:
+        """True if the directory `tenant` has this app: multi-tenant apps are in all of them."""
+        return self.tenant in (BOTFRAMEWORK_TENANT, tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to refuse a token request: HTTP status, OAuth error, Entra's number, a sentence."""
+
+    status: int
+    error: str
+    number: int
+    text: str
+
+
+FAULTS: Mapping[str, Fault] = {
+    "tenant": Fault(400, "invalid_request", 90002, "There is no tenant of this name."),
+    "grant": Fault(
+        400, "unsupported_grant_type", 70003, "Only the client_credentials grant is offered."
+    ),
+    "parameter": Fault(
+        400, "invalid_request", 900144, "The form lacks client_id, client_secret or what to reach."
+    ),
+    "client": Fault(
+        400, "unauthorized_client", 700016, "The tenant has no application with this client_id."
+    ),
+    "secret": Fault(401, "invalid_client", 7000215, "The client secret is wrong."),
+    "scope": Fault(
+        400, "invalid_scope", 1002012, "The scope must be one resource followed by /.default."
+    ),
+    "resource": Fault(
+        400, "invalid_resource", 500011, "The tenant has no application of the requested resource."
+    ),
+}
+
+
+class GrantRefused(SkillsHostError):
+    """A token request was refused; `fault` is a row of `FAULTS`."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = FAULTS[fault]
+        super().__init__(self.fault.text, code="token-unavailable")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that Entra answers with."""
+        return self.fault.status
+
+    def body(self, *, now: float, trace: str) -> dict[str, Any]:
+        """The OAuth error document, with Entra's additions."""
+        return {
+            "error": self.fault.error,
+            "error_description": f"AADSTS{self.fault.number}: {self.fault.text}",
+            "error_codes": [self.fault.number],
+            "timestamp": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+            "trace_id": trace,
+            "correlation_id": trace,
+        }
+
+
+def tenant_id(tenant: str) -> str:
+    """The GUID of a tenant or of a well-known alias; `GrantRefused` for anything else."""
+    if tenant.lower() in TENANT_ALIASES:
+        return BOTFRAMEWORK_TENANT
+    try:
+        return str(UUID(tenant))
+    except ValueError:
+        raise GrantRefused("tenant") from None
+
+
+class Authority:
+    """Issues tokens for registered apps and for channels; owns their signing keys.
+
+    `base_url` is where its documents say it is, unless a request came to another address.
+    `now` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        apps: Iterable[LabApp],
+        base_url: str,
+        now: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self._apps = {app.app_id: app for app in apps}
+        self._base_url = base_url.rstrip("/")
+        self._now = now
+        self._new_id = new_id
+        self._entra = KeyRing("entra")
+        self._channel = KeyRing("channel", members={"endorsements": list(ENDORSED_CHANNELS)})
+
+    def rotate(self) -> None:
+        """Sign with new keys from now on; the last two generations stay published."""
+        self._entra.rotate()
+        self._channel.rotate()
+
+    # Documents
+
+    def entra_metadata(
+        self, tenant: str, base_url: str | None = None, *, version: TokenVersion = "2.0"
+    ) -> dict[str, Any]:
+        """The OpenID configuration of a tenant; `GrantRefused` if there is no such tenant."""
+        tid = tenant_id(tenant)
+        prefix = f"{base_url or self._base_url}/{tenant}"
+        middle = "/v2.0" if version == "2.0" else ""
+        issued_for = "{tenantid}" if tenant.lower() in ANY_TENANT else tid
+        return {
+            "issuer": _issuer(issued_for, version),
+            "authorization_endpoint": f"{prefix}/oauth2{middle}/authorize",
+            "token_endpoint": f"{prefix}/oauth2{middle}/token",
+            "jwks_uri": f"{prefix}/discovery{middle}/keys",
+            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            "response_types_supported": ["code", "id_token"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            **MARK,
+        }
+
+    def entra_keys(self) -> dict[str, Any]:
+        """The key set of all tenants."""
+        return {"keys": self._entra.jwks(), **MARK}
+
+    def channel_metadata(self, base_url: str | None = None) -> dict[str, Any]:
+        """The OpenID configuration of the Bot Connector."""
+        return {
+            "issuer": CHANNEL_ISSUER,
+            "authorization_endpoint": "https://invalid.botframework.com",
+            "jwks_uri": f"{base_url or self._base_url}/v1/.well-known/keys",
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            **MARK,
+        }
+
+    def channel_keys(self) -> dict[str, Any]:
+        """The Bot Connector's key set; every key is endorsed for the usual channels."""
+        return {"keys": self._channel.jwks(), **MARK}
+
+    # Tokens
+
+    def issue(
+        self, tenant: str, form: Mapping[str, str], *, endpoint_version: TokenVersion
+    ) -> dict[str, Any]:
+        """Answer a client credentials request as Entra does; `GrantRefused` if it would not."""
+        tid = tenant_id(tenant)
+        if form.get("grant_type") != "client_credentials":
+            raise GrantRefused("grant")
+        client = self._client(form, tenant=tid)
+        resource = _resource(form, endpoint_version=endpoint_version)
+        audience, version = self._audience(resource, tenant=tid)
+        token = self.app_token(
+            client_id=client.app_id, audience=audience, version=version, tenant=tid
+        )
+        if endpoint_version == "2.0":
+            return {
+                "token_type": "Bearer",
+                "expires_in": 3599,
+                "ext_expires_in": 3599,
+                "access_token": token,
+            }
+        now = int(self._now())
+        return {
+            "token_type": "Bearer",
+            "expires_in": "3599",
+            "expires_on": str(now + 3599),
+            "not_before": str(now),
+            "resource": resource,
+            "access_token": token,
+        }
+
+    def app_token(
+        self,
+        *,
+        client_id: str,
+        audience: str,
+        version: TokenVersion = "2.0",
+        tenant: str | None = None,
+        lifetime: float = 3600,
+        **claims: Any,
+    ) -> str:
+        """An app-only token as Entra makes them, without asking whether it should be made.
+
+        `tenant` is the client's own by default, `lifetime` is in seconds and may be negative.
+        `claims` replace those of the same name, or remove them if they are None.
+        """
+        registered = self._apps.get(client_id)
+        tid = tenant or (registered.tenant if registered else BOTFRAMEWORK_TENANT)
+        principal = str(uuid5(NAMESPACE_URL, f"{tid}/{client_id}"))
+        usual = {
+            "aud": audience,
+            "iss": _issuer(tid, version),
+            **self._times(lifetime),
+            **_client_claims(client_id, tenant=tid, version=version),
+            "idtyp": "app",
+            "oid": principal,
+            "sub": principal,
+            "tid": tid,
+            "uti": self._new_id(),
+            "ver": version,
+        }
+        return self._entra.sign(_changed(usual, claims))
+
+    def channel_token(
+        self, *, audience: str, service_url: str, lifetime: float = 3600, **claims: Any
+    ) -> str:
+        """A token as the Bot Connector sends it to the bot `audience`; `claims` as above."""
+        usual = {
+            "iss": CHANNEL_ISSUER,
+            "aud": audience,
+            "serviceurl": service_url,
+            **self._times(lifetime),
+        }
+        return self._channel.sign(_changed(usual, claims))
+
+    def refusal(self, refused: GrantRefused) -> dict[str, Any]:
+        """The error document of a refused request, with this authority's time and a new id."""
+        return refused.body(now=self._now(), trace=self._new_id())
+
+    def _client(self, form: Mapping[str, str], *, tenant: str) -> LabApp:
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+        if not client_id or not secret:
+            raise GrantRefused("parameter")
+        client = self._app(client_id)
+        if client is None or not client.is_known_in(tenant):
+            raise GrantRefused("client")
+        if not hmac.compare_digest(secret.encode(), client.secret.encode()):
+            raise GrantRefused("secret")
+        return client
+
+    def _audience(self, resource: str, *, tenant: str) -> tuple[str, TokenVersion]:
+        if resource in CHANNEL_SCOPES:
+            return resource, "1.0"
+        target = self._app(resource)
+        if target is None or not target.is_known_in(tenant):
+            raise GrantRefused("resource")
+        return target.app_id, target.token_version
+
+    def _app(self, app_id: str) -> LabApp | None:
+        try:
+            return self._apps.get(canonical_app_id(app_id))
+        except ValueError:
+            return None
+
+    def _times(self, lifetime: float) -> dict[str, int]:
+        now = int(self._now())
+        # Both are moved for a token that has already expired: its start lies before its end.
+        start = min(now, now + int(lifetime))
+        return {"iat": start, "nbf": start, "exp": now + int(lifetime)}
+
+
+def _issuer(tenant: str, version: TokenVersion) -> str:
+    if version == "1.0":
+        return f"https://sts.windows.net/{tenant}/"
+    return f"https://login.microsoftonline.com/{tenant}/v2.0"
+
+
+def _client_claims(client_id: str, *, tenant: str, version: TokenVersion) -> dict[str, str]:
+    if version == "1.0":
+        return {"appid": client_id, "appidacr": "1", "idp": _issuer(tenant, "1.0")}
+    return {"azp": client_id, "azpacr": "1"}
+
+
+def _resource(form: Mapping[str, str], *, endpoint_version: TokenVersion) -> str:
+    resource = form.get("resource", "")
+    if endpoint_version == "1.0" and resource:
+        return resource
+    # AD FS, whose discovery names the older endpoint, is asked with a scope there too.
+    scope = form.get("scope", "")
+    if not scope:
+        raise GrantRefused("parameter")
+    wanted = scope.removesuffix(DEFAULT_SCOPE)
+    if wanted == scope or not wanted or " " in scope:
+        raise GrantRefused("scope")
+    return wanted
+
+
+def _changed(usual: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**usual, **claims}.items() if value is not None}

@@ -1,0 +1,280 @@
+"""The lab's identity endpoint: the addresses of Entra and of the Bot Connector, on loopback.
+
+Documents name the scheme and host that a request came to; issuers are the well-known ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config, Sockets
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from quart import Quart, Response, jsonify, request
+
+from skills_host.auth.denials import Denied
+from skills_host.errors import BadInput, SettingsError, SkillsHostError, error_body
+from skills_host.lab.authority import Authority, GrantRefused, TokenVersion
+from skills_host.lab.tls import LAB_HOSTS
+from skills_host.transport import is_loopback
+
+__all__ = ["address_of", "create_lab", "listening", "serve_lab"]
+
+logger = logging.getLogger(__name__)
+
+# What `Authority.app_token` and `channel_token` call their own arguments; none is a claim's name.
+RESERVED = frozenset(("audience", "client_id", "lifetime", "service_url", "tenant", "version"))
+
+
+class _Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    audience: str
+    lifetime: int = 3600
+    claims: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("claims")
+    @classmethod
+    def _are_claims(cls, claims: dict[str, Any]) -> dict[str, Any]:
+        if RESERVED & claims.keys():
+            raise ValueError("an argument is named as a claim")
+        return claims
+
+    def arguments(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"kind", "claims"}) | self.claims
+
+
+class _AppTokenWanted(_Wanted):
+    kind: Literal["app"]
+    client_id: str
+    version: TokenVersion = "2.0"
+    tenant: str | None = None
+
+
+class _ChannelTokenWanted(_Wanted):
+    kind: Literal["channel"]
+    service_url: str
+
+
+_TokenWanted = Annotated[_AppTokenWanted | _ChannelTokenWanted, Field(discriminator="kind")]
+
+
+def create_lab(authority: Authority, *, mint_secret: str) -> Quart:
+    """The endpoint as an ASGI app; `mint_secret` opens `/lab/tokens` and `/lab/rotate`."""
+    app = Quart(__name__)
+    app.before_request(_refuse_strangers)
+    app.register_error_handler(SkillsHostError, _refusal(authority))
+    _serve_entra(app, authority)
+    _serve_channel(app, authority)
+    _serve_lab_routes(app, authority, mint_secret=mint_secret)
+    return app
+
+
+def _serve_entra(app: Quart, authority: Authority) -> None:
+    @app.get("/<tenant>/v2.0/.well-known/openid-configuration")
+    async def metadata(tenant: str) -> Response:
+        return jsonify(authority.entra_metadata(tenant, _base_url()))
+
+    @app.get("/<tenant>/.well-known/openid-configuration")
+    async def metadata_v1(tenant: str) -> Response:
+        return jsonify(authority.entra_metadata(tenant, _base_url(), version="1.0"))
+
+    @app.get("/<tenant>/discovery/v2.0/keys", endpoint="keys")
+    @app.get("/<tenant>/discovery/keys", endpoint="keys_v1")
+    async def keys(tenant: str) -> Response:
+        return jsonify(authority.entra_keys())
+
+    @app.post("/<tenant>/oauth2/v2.0/token")
+    async def token(tenant: str) -> Response:
+        return await _issued(authority, tenant, endpoint_version="2.0")
+
+    @app.post("/<tenant>/oauth2/token")
+    async def token_v1(tenant: str) -> Response:
+        return await _issued(authority, tenant, endpoint_version="1.0")
+
+    @app.get("/common/discovery/instance")
+    async def instance() -> Response:
+        return jsonify(_instance(request.args.get("authorization_endpoint", "")))
+
+
+def _serve_channel(app: Quart, authority: Authority) -> None:
+    @app.get("/v1/.well-known/openidconfiguration")
+    async def channel_metadata() -> Response:
+        return jsonify(authority.channel_metadata(_base_url()))
+
+    @app.get("/v1/.well-known/keys")
+    async def channel_keys() -> Response:
+        return jsonify(authority.channel_keys())
+
+
+def _serve_lab_routes(app: Quart, authority: Authority, *, mint_secret: str) -> None:
+    @app.get("/lab/health")
+    async def health() -> Response:
+        return jsonify({"ok": True, "skills_host_lab": True})
+
+    @app.post("/lab/tokens")
+    async def tokens() -> Response:
+        _check_mint_secret(request.headers.get("Authorization", ""), mint_secret)
+        return _unstored(
+            {
+                "token": _minted(
+                    authority,
+                    await request.get_data(cache=True, as_text=False, parse_form_data=False),
+                )
+            }
+        )
+
+    @app.post("/lab/rotate")
+    async def rotate() -> Response:
+        _check_mint_secret(request.headers.get("Authorization", ""), mint_secret)
+        authority.rotate()
+        return jsonify({"ok": True})
+
+
+async def _issued(authority: Authority, tenant: str, *, endpoint_version: TokenVersion) -> Response:
+    form = await request.form
+    return _unstored(authority.issue(tenant, form.to_dict(), endpoint_version=endpoint_version))
+
+
+def _minted(authority: Authority, body: bytes) -> str:
+    adapter: TypeAdapter[_AppTokenWanted | _ChannelTokenWanted] = TypeAdapter(_TokenWanted)
+    try:
+        wanted = adapter.validate_json(body)
+    except ValidationError as exc:
+        fault = exc.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise BadInput(f"{where}: {fault['msg']}") from None
+    if isinstance(wanted, _AppTokenWanted):
+        return authority.app_token(**wanted.arguments())
+    return authority.channel_token(**wanted.arguments())
+
+
+def _instance(authorization_endpoint: str) -> dict[str, Any]:
+    tenant = urlsplit(authorization_endpoint).path.strip("/").partition("/")[0] or "common"
+    host = request.host
+    return {
+        "tenant_discovery_endpoint": (
+            f"{_base_url()}/{tenant}/v2.0/.well-known/openid-configuration"
+        ),
+        "api-version": "1.1",
+        "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
+        "skills_host_lab": True,
+    }
+
+
+def _base_url() -> str:
+    return f"{request.scheme}://{request.host}"
+
+
+def _unstored(document: Mapping[str, Any]) -> Response:
+    response = jsonify(document)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def _refuse_strangers() -> None:
+    peer = (request.scope.get("client") or ("localhost",))[0]
+    # A foreign Host on a loopback connection is a tunnel, or a web page that rebinds its name.
+    host = urlsplit(_base_url()).hostname or ""
+    if not is_loopback(peer) or not (is_loopback(host) or host in LAB_HOSTS):
+        raise Denied("forwarded-in-lab")
+
+
+def _check_mint_secret(header: str, mint_secret: str) -> None:
+    if not hmac.compare_digest(header.encode(), f"Bearer {mint_secret}".encode()):
+        raise GrantRefused("secret")
+
+
+def _refusal(authority: Authority) -> Callable[[SkillsHostError], Awaitable[Response]]:
+    async def answer(error: SkillsHostError) -> Response:
+        if isinstance(error, GrantRefused):
+            response = _unstored(authority.refusal(error))
+        else:
+            response = _unstored(error_body(error))
+        response.status_code = error.status
+        return response
+
+    return answer
+
+
+# Serving
+
+
+class _Listeners(Config):
+    """hypercorn's configuration over sockets and a TLS context that exist already."""
+
+    def __init__(
+        self, plain: list[socket.socket], secure: list[socket.socket], tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__()
+        self._plain = plain
+        self._secure = secure
+        self._tls = tls
+        # One connection may serve a whole load test, and no request line is worth a log entry.
+        self.keep_alive_max_requests = 1_000_000_000
+        self.errorlog = logger
+        self.include_server_header = False
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return bool(self._secure)
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self._tls
+
+    def create_sockets(self) -> Sockets:
+        return Sockets(self._secure, self._plain, [])
+
+
+def listening(address: str) -> socket.socket:
+    """A socket that listens on the loopback address `HOST:PORT`; port 0 takes a free one.
+
+    Clients can connect at once and are answered when `serve_lab` runs. `SettingsError` if the
+    address is not loopback, `OSError` if it is taken. Whoever serves the socket closes it.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if not is_loopback(host) or not port.isdigit():
+        raise SettingsError("the lab listens on loopback only: HOST:PORT", code="lab-in-public")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, int(port)), family=family, backlog=256)
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """`HOST:PORT` of a listening socket, as it is written in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def serve_lab(
+    app: Quart,
+    *,
+    http: str | socket.socket,
+    https: str | socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
+    shutdown: Callable[[], Awaitable[Any]],
+) -> None:
+    """Serve `app` (the lab or the console channel) until `shutdown()` returns.
+
+    Addresses are `HOST:PORT` or sockets from `listening`, which say the port that was chosen;
+    they are closed at the end. `https` needs the server context `tls`.
+    """
+    if https is not None and tls is None:
+        raise SettingsError("https needs a TLS context")
+    with ExitStack() as opened:
+        plain = [opened.enter_context(_socket(http))]
+        secure = [opened.enter_context(_socket(https))] if https is not None else []
+        await serve(app, _Listeners(plain, secure, tls), shutdown_trigger=shutdown)
+
+
+def _socket(given: str | socket.socket) -> socket.socket:
+    return listening(given) if isinstance(given, str) else given

@@ -37,7 +37,7 @@ class Echo(ActivityHandler):
 
     async def on_message_activity(self, turn_context):
         """One message from the user."""
-        count = await self.count.get(turn_context, 0) + 1
+        count = (await self.count.get(turn_context) or 0) + 1
         await self.count.set(turn_context, count)
         text = turn_context.activity.text
         if text == "end":

@@ -40,7 +40,7 @@ class Clock:
 
 
 @cache
-def private_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
+def private_key(name: str, bits: int) -> rsa.RSAPrivateKey:
     """One key per name for the whole session: making them is slow."""
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
@@ -54,7 +54,7 @@ def jwk(kid: str, *, bits: int = 2048, **members: Any) -> dict[str, Any]:
 def minted(claims: Mapping[str, Any], *, kid: str = "entra", **header: Any) -> str:
     """A token signed with RS256 by the key `kid`."""
     return jwt.encode(
-        dict(claims), private_key(kid), algorithm="RS256", headers={"kid": kid} | header
+        dict(claims), private_key(kid, 2048), algorithm="RS256", headers={"kid": kid} | header
     )
 
 

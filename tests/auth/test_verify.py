@@ -171,10 +171,13 @@ async def test_algorithm_is_refused(world: World, made: Callable[[], str]) -> No
     assert world.issuer.asked == []
 
 
-async def test_critical_header_is_refused(world: World) -> None:
-    token = minted(skill_claims(), crit=["exp"], exp=1)
+@pytest.mark.parametrize("critical", [["exp"], ["b64"], [], None])
+async def test_critical_header_is_refused(world: World, critical: object) -> None:
+    header = {"alg": "RS256", "kid": "entra", "crit": critical, "exp": 1, "b64": True}
+    token = f"{segment(header)}.{segment(skill_claims())}.AAAA"
 
     assert await refusal(world.at_skill_host(token)) == "critical-header"
+    assert world.issuer.asked == []
 
 
 async def test_unknown_key_is_refused(world: World) -> None:
@@ -498,17 +501,13 @@ async def test_a_refusal_shows_nothing_of_the_token(world: World, changes: dict[
         error = error.__cause__ or error.__context__
 
 
-def part(value: object) -> str:
-    return segment(value)
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=4,
 )
 TOKENS = st.builds(
-    lambda header, claims, sign: f"{part(header)}.{part(claims)}.{sign}",
+    lambda header, claims, sign: f"{segment(header)}.{segment(claims)}.{sign}",
     st.fixed_dictionaries(
         {},
         optional={

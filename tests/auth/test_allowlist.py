@@ -92,8 +92,9 @@ def test_skill_not_allowed_is_refused() -> None:
     assert refusal(check_skill, snapshot, FROM_PARENT) == "skill-not-allowed"
 
 
-def test_a_channel_is_no_skill() -> None:
-    assert refusal(check_skill, Snapshot(1, {"echo": ECHO}), FROM_CHANNEL) == "skill-not-allowed"
+@pytest.mark.parametrize("identity", [FROM_CHANNEL, replace(FROM_SKILL, kind="channel")])
+def test_a_channel_is_no_skill(identity: Identity) -> None:
+    assert refusal(check_skill, Snapshot(1, {"echo": ECHO}), identity) == "skill-not-allowed"
 
 
 def test_a_skill_of_another_tenant_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -84,7 +85,16 @@ def test_an_app_id_is_given_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "AnonymousSkill", SKILL.replace("-", ""), f"{{{SKILL}}}", f"{SKILL}\n"]
+    "text",
+    [
+        "",
+        " ",
+        "AnonymousSkill",
+        str(UUID(int=0)),
+        SKILL.replace("-", ""),
+        f"{{{SKILL}}}",
+        f"{SKILL}\n",
+    ],
 )
 def test_an_app_id_that_is_no_uuid_is_none(text: str) -> None:
     with pytest.raises(Denied) as refused:
@@ -202,6 +212,8 @@ def test_a_bad_claim_is_refused(name: str, value: object) -> None:
         f"https://login.microsoftonline.com/{SHARED.upper()}/v2.0",
         f"https://login.microsoftonline.com/{FAR}/v2.0",
         f"https://login.microsoftonline.example/{SHARED}/v2.0",
+        f"https://login.microsoftonline.org/{SHARED}/v2.0",
+        f"https://login.microsoftonline.com/{SHARED}/v9.0",
         f"https://sts.windows.net/{SHARED}",
         "https://login.microsoftonline.com//v2.0",
         "https://sts.windows.net/",

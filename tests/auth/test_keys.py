@@ -10,7 +10,7 @@ import pytest
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys, signing_keys
 from skills_host.errors import SettingsError
-from tests.auth.issuer import CLOUD, Clock, Issuer, jwk, settled
+from tests.auth.issuer import CLOUD, Clock, Issuer, dumped, jwk, settled
 
 URL = CLOUD.entra_metadata
 LOCAL = "http://127.0.0.1:7000/metadata"
@@ -195,7 +195,7 @@ async def test_keys_unavailable_when_none_were_ever_had(
         b"[]",
         b"\xff",
         b"[" * 100_000,
-        b'{"keys": []}' + b" " * (1024 * 1024),
+        dumped({"keys": [jwk("entra")]}) + b" " * (1024 * 1024),
         {"keys": []},
         {"keys": [jwk("short", bits=1024)]},
     ],
@@ -264,8 +264,8 @@ async def test_unknown_key_is_refused_without_asking_again(
 async def test_a_refresh_forgets_which_keys_were_unknown(keys: SigningKeys, issuer: Issuer) -> None:
     await keys.warm(URL)
     await refusal(keys, "next")
-    issuer.publish(URL, jwk("entra"), jwk("next"))
     await refusal(keys, "forged")
+    issuer.publish(URL, jwk("entra"), jwk("next"))
 
     assert (await keys.key(URL, "next")).kid == "next"
 
@@ -291,6 +291,7 @@ async def test_a_storm_at_once_shares_one_fetch(keys: SigningKeys, issuer: Issue
 
     assert set(refusals) == {"unknown-key"}
     assert issuer.fetches(URL) == 2
+    assert len(keys._authorities[URL].unknown) == 1024
 
 
 async def test_a_storm_at_one_authority_leaves_the_other_alone(

@@ -404,10 +404,14 @@ async def test_a_remembered_token_is_forgotten_when_its_key_changes(world: World
 
 
 async def test_only_so_many_tokens_are_remembered(world: World, verified: list[str]) -> None:
-    tokens = [from_skill(jti=str(number)) for number in range(5)]
-    for token in (*tokens, tokens[4], tokens[0]):
+    oldest, *others, newest = [from_skill(jti=str(number)) for number in range(5)]
+    for token in (oldest, *others, oldest, newest):
         await world.at_skill_host(token)
+    assert len(verified) == 5
 
+    await world.at_skill_host(oldest)
+    assert len(verified) == 5
+    await world.at_skill_host(others[0])
     assert len(verified) == 6
 
 

@@ -7,6 +7,7 @@ that was stored when the conversation began.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from skills_host.activity import Activity
 from skills_host.reference import ConversationReference
@@ -16,9 +17,12 @@ __all__ = [
     "addressed_to_skill",
     "continuation_of",
     "end_of_conversation",
+    "joined_key",
+    "received_in",
     "reference_of",
     "reply_to",
     "restored_for_user",
+    "session_key",
 ]
 
 # Direct Line ids of conversationUpdate cannot be replied to.
@@ -94,6 +98,20 @@ def restored_for_user(
     )
 
 
+def received_in(activity: Activity, reference: ConversationReference) -> Activity:
+    """An activity from a skill as the root's bot gets to see it: in the user's conversation."""
+    return activity.with_raw(
+        {
+            "channelId": encode(reference.channel_id),
+            "serviceUrl": encode(reference.service_url),
+            "conversation": reference.conversation,
+            "from": reference.user,
+            "recipient": reference.bot,
+            "callerId": None,
+        }
+    )
+
+
 def continuation_of(reference: ConversationReference, *, name: str, new_id: str) -> Activity:
     """The event that a turn runs on when no user said anything: a callback, a proactive send."""
     return Activity(
@@ -121,3 +139,21 @@ def end_of_conversation(
 
 def _locale(reference: ConversationReference) -> bytes | None:
     return encode(reference.locale) if reference.locale else None
+
+
+def session_key(bot: str, activity: Activity) -> str:
+    """Whose turn order, active skill and state an activity belongs to.
+
+    (bot, channel, conversation) in one-to-one chats; in groups each user has a session of their
+    own, so that nobody answers another's questions.
+    """
+    conversation = activity.conversation
+    parts = [bot, activity.channel_id or "", conversation.id or ""]
+    if conversation.is_group:
+        parts.append(activity.from_.id or "")
+    return joined_key(*parts)
+
+
+def joined_key(*parts: str) -> str:
+    """Parts joined so that different parts never give the same key."""
+    return "/".join(quote(part, safe="") for part in parts)

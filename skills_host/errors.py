@@ -54,9 +54,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             400, "a member of the activity has the wrong type", "see the message for the member"
         ),
         "too-deep": Code(400, "the JSON is nested too deeply", "nest at most 64 levels"),
-        "duplicate-member": Code(
-            400, "a top-level member appears twice", "send each member once"
-        ),
+        "duplicate-member": Code(400, "a top-level member appears twice", "send each member once"),
         "missing-member": Code(
             400, "the activity lacks a required member", "see the message for the member"
         ),
@@ -75,7 +73,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             409, "a stored record was changed meanwhile", "read it and try again"
         ),
         "store-failed": Code(503, "the store cannot be read or written", "see /readyz and the log"),
-        "unreachable": Code(502, "a peer could not be reached", "check its address and that it runs"),
+        "unreachable": Code(
+            502, "a peer could not be reached", "check its address and that it runs"
+        ),
         "deadline": Code(504, "a peer did not answer in time", "raise the limit or mend the peer"),
         "host-not-allowed": Code(
             502, "the address is not one this host may call", "use https, or loopback in the lab"

@@ -17,7 +17,16 @@ import msgspec
 
 from skills_host.errors import BadInput
 
-__all__ = ["DEPTH", "ToWire", "decode", "decode_members", "encode", "encode_members", "patched"]
+__all__ = [
+    "DEPTH",
+    "ToWire",
+    "decode",
+    "decode_elements",
+    "decode_members",
+    "encode",
+    "encode_members",
+    "patched",
+]
 
 DEPTH = 64
 """How many levels of arrays and objects an accepted document may have."""
@@ -55,6 +64,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMED_MEMBERS = msgspec.json.Decoder(
     dict[_Name, msgspec.Raw], dec_hook=lambda _, text: _Name(text)
 )
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook, decimal_format="number")
 
@@ -101,6 +111,14 @@ def decode(raw: bytes) -> Any:
         raise BadInput(code="too-deep") from None
     except msgspec.DecodeError:
         raise BadInput() from None
+
+
+def decode_elements(raw: bytes) -> list[bytes]:
+    """The elements of a JSON array, each as its bytes; none for null. `BadInput` for the rest."""
+    try:
+        return [bytes(element) for element in _ELEMENTS.decode(raw) or ()]
+    except msgspec.DecodeError:
+        raise BadInput("expected an array") from None
 
 
 def encode(value: Any) -> bytes:

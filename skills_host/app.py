@@ -1,0 +1,354 @@
+"""The composition root: everything is built once here, opened in order, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from quart import Quart
+
+from skills_host.auth.credentials import ClientSecret
+from skills_host.auth.denials import Denied
+from skills_host.auth.keys import SigningKeys
+from skills_host.auth.tokens import TokenSource
+from skills_host.auth.verify import Verifier
+from skills_host.bot.adapter import Adapter
+from skills_host.bot.handlers import Bot
+from skills_host.bot.inbox import Inbox, Tasks
+from skills_host.channels.connector import Connector
+from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.client import SkillClient
+from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.host import SkillHost
+from skills_host.consumer.manifest.model import Manifest
+from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.consumer.orchestrator import Orchestrator, Root
+from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of, snapshot_of
+from skills_host.errors import SettingsError, SkillsHostError
+from skills_host.settings import BotSettings, Settings
+from skills_host.store.seal import Keys, keys_of
+from skills_host.store.sqlite import store_from_url
+from skills_host.transport import (
+    Client,
+    Send,
+    allow_https_or_loopback,
+    allow_loopback,
+    is_loopback,
+)
+from skills_host.web.guard import Guard, answer_errors
+from skills_host.web.health import health
+from skills_host.web.messages import messages
+from skills_host.web.skills import skill_host
+
+__all__ = ["World", "create_app", "serve", "trusts_lab"]
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+SWEEP_RECORDS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a host takes from outside: clock, chance, and the network if not its own client."""
+
+    now: Callable[[], float] = time.time
+    random: Callable[[int], bytes] = secrets.token_bytes
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    send: Send | None = None
+
+
+def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
+    """True if this host believes a lab authority.
+
+    Raises `SettingsError` (`lab-in-public`) where it would, but can be reached from outside.
+    """
+    cloud = settings.cloud
+    urls = (cloud.entra_metadata, cloud.channel_metadata)
+    if not any(is_loopback(urlsplit(url).hostname or "") for url in urls):
+        return False
+    if not is_loopback_only(settings, skills):
+        raise SettingsError(code="lab-in-public")
+    return True
+
+
+def create_app(
+    settings: Settings, *, bots: Mapping[str, Bot] | None = None, world: World | None = None
+) -> Quart:
+    """The ASGI application of a host with all its bots.
+
+    `bots` gives the code of the configured bots by name; a root without code is a plain `Root`.
+    Settings are checked here; stores and keys are opened when the application starts, and it
+    does not start without them. Raises `SettingsError`.
+    """
+    app = Quart("skills_host")
+    app.config["MAX_CONTENT_LENGTH"] = settings.host.limits.body_bytes
+    app.config["BODY_TIMEOUT"] = settings.host.limits.body_seconds
+    app.url_map.strict_slashes = False
+    answer_errors(app)
+    host = _Host(settings, world or World(), dict(bots or {}))
+
+    @app.before_serving
+    async def start() -> None:
+        await host.open(app)
+
+    @app.after_serving
+    async def stop() -> None:
+        await host.close()
+
+    return app
+
+
+class _Host:
+    """All that one application owns."""
+
+    def __init__(self, settings: Settings, world: World, bots: Mapping[str, Bot]) -> None:
+        self._settings = settings
+        self._world = world
+        self._skills = skills_of(settings, _read_manifest)
+        self._snapshot = snapshot_of(settings, self._skills)
+        self._lab = trusts_lab(settings, self._skills)
+        self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
+        if unknown := set(bots) - set(settings.bots):
+            raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
+        self._store = store_from_url(settings.store.url)
+        self._tasks = Tasks()
+        self._closing = AsyncExitStack()
+
+    async def open(self, app: Quart) -> None:
+        """Open in the order of dependence; what was opened is closed again if the rest fails."""
+        async with AsyncExitStack() as stack:
+            await self._store.open()
+            stack.push_async_callback(self._store.close)
+            send = self._opened_client(stack)
+            keys = SigningKeys(
+                send,
+                now=self._world.now,
+                allow_lab=self._lab,
+                timeout=self._settings.host.limits.authority_seconds,
+            )
+            stack.push_async_callback(keys.close)
+            await self._warm(keys)
+            handle_keys = await keys_of(
+                self._store, [key.get_secret_value() for key in self._settings.host.keys]
+            )
+            self._build(app, send=send, keys=keys, handle_keys=handle_keys, stack=stack)
+            sweeper = asyncio.create_task(self._sweep())
+            stack.push_async_callback(_cancelled, sweeper)
+            stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
+            self._closing = stack.pop_all()
+
+    async def close(self) -> None:
+        """Finish what runs, then close everything in reverse order."""
+        await self._closing.aclose()
+
+    # Building
+
+    def _opened_client(self, stack: AsyncExitStack) -> Send:
+        if self._world.send is not None:
+            return self._world.send
+        client = Client(guard=allow_loopback if self._lab else allow_https_or_loopback)
+        stack.push_async_callback(client.close)
+        return client
+
+    async def _warm(self, keys: SigningKeys) -> None:
+        for url in (self._settings.cloud.channel_metadata, self._settings.cloud.entra_metadata):
+            try:
+                await keys.warm(url)
+            except Denied as exc:
+                log.warning("signing keys of %s are not there yet: %s", url, exc.code)
+
+    def _build(
+        self,
+        app: Quart,
+        *,
+        send: Send,
+        keys: SigningKeys,
+        handle_keys: Keys,
+        stack: AsyncExitStack,
+    ) -> None:
+        bots = self._settings.bots
+        verifier = Verifier(
+            cloud=self._settings.cloud,
+            bots={bot.app_id: frozenset(filter(None, (bot.tenant,))) for bot in bots.values()},
+            keys=keys,
+            snapshot=lambda: self._snapshot,
+            now=self._world.now,
+        )
+        limits = self._settings.host.limits
+        guard = Guard(verifier, body_bytes=limits.body_bytes, lab=self._lab)
+        for name, given in bots.items():
+            tokens = self._tokens(given, send)
+            stack.push_async_callback(tokens.close)
+            self._doors(app, name, guard=guard, send=send, tokens=tokens, keys=handle_keys)
+        app.register_blueprint(health(self._probes(keys)))
+
+    def _tokens(self, given: BotSettings, send: Send) -> TokenSource:
+        secret = given.credential.secret.get_secret_value()
+        return TokenSource(
+            send,
+            cloud=self._settings.cloud,
+            credential=ClientSecret(given.app_id, given.tenant or "", secret),
+            now=self._world.now,
+            timeout=self._settings.host.limits.authority_seconds,
+        )
+
+    def _doors(
+        self,
+        app: Quart,
+        name: str,
+        *,
+        guard: Guard,
+        send: Send,
+        tokens: TokenSource,
+        keys: Keys,
+    ) -> None:
+        """One bot with its addresses; the default bot has the short ones too."""
+        bot, given = self._bots[name], self._settings.bots[name]
+        prefixes = [f"/bots/{name}", *([""] if name == self._settings.default_bot else [])]
+        doors = []
+        if isinstance(bot, Root):
+            orchestrator, conversations = self._orchestrator(
+                bot, given, prefixes[-1], send=send, tokens=tokens, keys=keys
+            )
+            adapter = self._adapter(name, bot, orchestrator.run, send, tokens)
+            skills = SkillHost(
+                adapter,
+                conversations=conversations,
+                tasks=self._tasks,
+                ended=orchestrator.ended,
+                new_id=self._world.new_id,
+            )
+            doors.append(skill_host(name, guard=guard, host=skills, bot_app_id=given.app_id))
+        else:
+            adapter = self._adapter(name, bot, bot.run, send, tokens)
+        inbox = Inbox(
+            adapter,
+            store=self._store,
+            tasks=self._tasks,
+            now=self._world.now,
+            new_id=self._world.new_id,
+            remember=self._settings.host.limits.remember_seconds,
+        )
+        doors.append(messages(name, guard=guard, inbox=inbox, bot_app_id=given.app_id))
+        for door in doors:
+            for prefix in prefixes:
+                app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
+
+    def _orchestrator(
+        self,
+        root: Root,
+        given: BotSettings,
+        prefix: str,
+        *,
+        send: Send,
+        tokens: TokenSource,
+        keys: Keys,
+    ) -> tuple[Orchestrator, Conversations]:
+        limits = self._settings.host.limits
+        conversations = Conversations(
+            self._store,
+            keys=keys,
+            host_app_id=given.app_id,
+            now=self._world.now,
+            random=self._world.random,
+            lifetime=limits.session_seconds,
+        )
+        orchestrator = Orchestrator(
+            root,
+            skills=lambda: self._skills,
+            conversations=conversations,
+            client=SkillClient(send, tokens, timeout=limits.skill_seconds),
+            calls=OpenCalls(),
+            tasks=self._tasks,
+            host_url=f"{self._settings.host.public_url.rstrip('/')}{prefix}/api/skills",
+        )
+        return orchestrator, conversations
+
+    def _adapter(
+        self,
+        name: str,
+        bot: Bot,
+        handle: Callable[..., Awaitable[None]],
+        send: Send,
+        tokens: TokenSource,
+    ) -> Adapter:
+        cloud, seconds = self._settings.cloud, self._settings.host.limits.channel_seconds
+        return Adapter(
+            bot,
+            name=name,
+            handle=handle,
+            store=self._store,
+            connect=lambda audience: Connector(
+                send, tokens, audience, timeout=seconds, names_speaker=self._lab
+            ),
+            channel_scope=cloud.channel_scope,
+            caller_id=cloud.caller_id,
+            new_id=self._world.new_id,
+        )
+
+    def _probes(self, keys: SigningKeys) -> dict[str, Callable[[], Awaitable[None]]]:
+        cloud = self._settings.cloud
+        return {
+            "store": self._store.probe,
+            "channel keys": lambda: keys.warm(cloud.channel_metadata),
+            "entra keys": lambda: keys.warm(cloud.entra_metadata),
+        }
+
+    async def _sweep(self) -> None:
+        """Forget what has expired, a little at a time."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                swept = SWEEP_RECORDS
+                while swept == SWEEP_RECORDS:
+                    swept = await self._store.expire(self._world.now(), SWEEP_RECORDS)
+            except SkillsHostError as exc:
+                log.error("what has expired could not be removed: %s", exc.code)
+
+
+async def serve(
+    app: Quart, settings: Settings, *, shutdown: Callable[[], Awaitable[object]]
+) -> None:
+    """Serve the application with hypercorn until `shutdown` returns; then stop gracefully."""
+    config = Config()
+    config.bind = [settings.host.bind]
+    config.accesslog = None
+    config.errorlog = "-"
+    config.graceful_timeout = settings.host.limits.stop_seconds
+    # hypercorn closes a connection after 1,000 requests by default; peers keep few and busy ones.
+    config.keep_alive_max_requests = 1_000_000
+    await hypercorn_serve(app, config, shutdown_trigger=shutdown)
+
+
+def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:
+    bot = bots.get(name)
+    if bot is None:
+        if given.kind == "skill":
+            raise SettingsError(f"bots.{name}: a skill needs code; run it with its file")
+        return Root()
+    if isinstance(bot, Root) != (given.kind == "root"):
+        raise SettingsError(f"bots.{name}.kind: {given.kind}, but its code is another kind")
+    return bot
+
+
+def _read_manifest(path: str) -> Manifest:
+    try:
+        return read_manifest(Path(path).read_bytes(), source=path)
+    except OSError as exc:
+        raise SettingsError(f"{path}: {exc.strerror}") from None
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,209 @@
+"""The adapter: from a received activity to a handled turn, and from the turn to an HTTP answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from skills_host.activity import Activity
+from skills_host.addressing import continuation_of, joined_key, reference_of, session_key
+from skills_host.auth.claims import Identity
+from skills_host.bot.handlers import Bot, Handler
+from skills_host.bot.middleware import compose
+from skills_host.bot.state import Properties
+from skills_host.bot.turn import Channel, ReplyBuffer, Turn, invoke_response_activity
+from skills_host.errors import SkillsHostError, StateConflict
+from skills_host.reference import ConversationReference
+from skills_host.store.records import Change, Store
+from skills_host.wire import encode
+
+__all__ = ["APOLOGY", "Adapter", "Answer", "Connect", "Outcome", "Place"]
+
+log = logging.getLogger(__name__)
+
+APOLOGY = "Sorry, something went wrong here. Please try again."
+
+Connect = Callable[[str], Channel]
+"""A channel whose tokens are for this audience: a channel's scope, or a calling bot's app id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the HTTP request that brought an activity is answered with; `body` is JSON or empty."""
+
+    status: int = 200
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A handled turn: its answer, and the changes of state that are still to be written."""
+
+    answer: Answer
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a turn that no request brought takes place: a callback, a proactive send.
+
+    `audience` is whom the conversation's tokens are for, `session` whose state is used.
+    """
+
+    reference: ConversationReference
+    audience: str
+    session: str
+
+
+class Adapter:
+    """Runs the turns of one bot; `handle` is what the bot does, inside all middleware."""
+
+    def __init__(
+        self,
+        bot: Bot,
+        *,
+        name: str,
+        handle: Handler,
+        store: Store,
+        connect: Connect,
+        channel_scope: str,
+        caller_id: str,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.name = name
+        self.bot = bot
+        self._handle = handle
+        self._store = store
+        self._connect = connect
+        self._channel_scope = channel_scope
+        self._caller_id = caller_id
+        self._new_id = new_id
+
+    async def process(self, activity: Activity, identity: Identity, *, key: str) -> Outcome:
+        """Handle a received activity; never raises for what the bot's code does wrong.
+
+        The answer is what peers expect: `{"activities": […]}` for `expectReplies`, an invoke's own
+        status and body, or an empty 200.
+        """
+        activity = activity.with_(caller_id=self._caller(identity))
+        buffer = ReplyBuffer() if activity.delivery_mode == "expectReplies" else None
+        turn = self._turn(
+            activity,
+            identity=identity,
+            key=key,
+            place=Place(
+                reference_of(activity), self.audience(identity), session_key(self.name, activity)
+            ),
+            channel=buffer,
+        )
+        status = await self._guarded(turn)
+        return Outcome(_answer(turn, buffer, status=status), tuple(turn.unsaved()))
+
+    async def continue_conversation(
+        self,
+        place: Place,
+        run: Handler,
+        *,
+        identity: Identity | None = None,
+        activity: Activity | None = None,
+        speaker: str | None = None,
+        name: str = "ContinueConversation",
+    ) -> None:
+        """Run `run` in a conversation that was begun earlier, inside all middleware.
+
+        Errors are the caller's. State that the turn changed is saved when it returns.
+        """
+        new_id = self._new_id()
+        turn = self._turn(
+            activity or continuation_of(place.reference, name=name, new_id=new_id),
+            identity=identity,
+            key=joined_key("continue", new_id),
+            place=place,
+            speaker=speaker,
+        )
+        await compose(self.bot.middleware, run)(turn)
+        await turn.save()
+
+    def audience(self, identity: Identity) -> str:
+        """Whom answers need a token for: the calling bot, or the channel."""
+        return identity.app_id if identity.kind == "skill" else self._channel_scope
+
+    def _caller(self, identity: Identity) -> str:
+        if identity.kind == "skill":
+            return f"urn:botframework:aadappid:{identity.app_id}"
+        return self._caller_id
+
+    def _turn(
+        self,
+        activity: Activity,
+        *,
+        identity: Identity | None,
+        key: str,
+        place: Place,
+        channel: Channel | None = None,
+        speaker: str | None = None,
+    ) -> Turn:
+        reference = place.reference
+        user = joined_key(self.name, reference.channel_id, reference.user_id)
+        return Turn(
+            activity,
+            bot=self.name,
+            key=key,
+            identity=identity,
+            reference=reference,
+            channel=channel or self._connect(place.audience),
+            audience=place.audience,
+            store=self._store,
+            state=Properties(self._store, f"session/{place.session}"),
+            user=Properties(self._store, f"user/{user}"),
+            session=place.session,
+            hooks=self.bot.hooks,
+            speaker=speaker,
+        )
+
+    async def _guarded(self, turn: Turn) -> int:
+        """Run the bot's code; the border where any exception ends. The answer's status."""
+        try:
+            await compose(self.bot.middleware, self._handle)(turn)
+            return 200
+        except Exception as exc:
+            code = exc.code if isinstance(exc, SkillsHostError) else type(exc).__name__
+            log.exception("turn of %s failed: %s", self.name, code)
+            return await self._apologise(turn, exc)
+
+    async def _apologise(self, turn: Turn, failure: Exception) -> int:
+        """Tell the user, and a calling bot that its skill is done for; 200 if they were told."""
+        if turn.activity.type == "invoke":
+            turn.respond(500)
+            return 500
+        if isinstance(failure, StateConflict):
+            turn.state.forget()
+            turn.user.forget()
+        try:
+            await turn.send(APOLOGY)
+            if turn.is_from_skill_consumer and not turn.has_ended:
+                await turn.end(code="SkillError")
+            return 200
+        except SkillsHostError as exc:
+            log.error("the user of %s could not be told: %s", self.name, exc.code)
+            return exc.status
+
+
+def _answer(turn: Turn, buffer: ReplyBuffer | None, *, status: int) -> Answer:
+    response = turn.invoke_response
+    if buffer is not None:
+        return Answer(200, _expected_replies(buffer.activities, turn))
+    if turn.activity.type == "invoke":
+        if response is None:
+            return Answer(501 if status == 200 else status)
+        body = b"" if response.body is None else encode(response.body)
+        return Answer(response.status, body)
+    return Answer(status)
+
+
+def _expected_replies(activities: Sequence[Activity], turn: Turn) -> bytes:
+    said = [activity.encode() for activity in activities]
+    if turn.invoke_response is not None:
+        said.append(invoke_response_activity(turn.invoke_response).encode())
+    return b'{"activities":[%b]}' % b",".join(said)

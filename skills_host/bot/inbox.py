@@ -1,0 +1,202 @@
+"""Intake: record → lane → turn in a task that the host owns → answer.
+
+The HTTP request that brought an activity only waits. It may go away at any time: the turn goes on,
+and the same activity delivered again gets the first answer without a second effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from skills_host.activity import Activity
+from skills_host.addressing import joined_key, session_key
+from skills_host.auth.claims import Identity
+from skills_host.bot.adapter import Adapter, Answer
+from skills_host.errors import SkillsHostError, StateConflict, VersionConflict
+from skills_host.store.records import NEW, Change, Put, Store
+from skills_host.wire import decode, decode_members, encode, encode_members
+
+__all__ = ["Inbox", "Lanes", "Tasks"]
+
+log = logging.getLogger(__name__)
+
+KIND = "inbound"
+
+
+class Tasks:
+    """The tasks that the host owns: what must go on when a request's client hangs up."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `work` in a task; refused with `stopping` once the host stops."""
+        if self._stopping:
+            work.close()
+            raise SkillsHostError(code="stopping")
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run `work` in a task and wait for it; a cancelled caller stops only the waiting."""
+        return await asyncio.shield(self.start(work))
+
+    async def stop(self, seconds: float) -> None:
+        """Take nothing new, let what runs finish for so long, then cancel it."""
+        self._stopping = True
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        for task in tuple(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            # Whoever waited has been told; if nobody did, this is the only trace.
+            log.debug("a task ended with %s", type(failure).__name__)
+
+
+@dataclass(slots=True)
+class _Lane:
+    lock: asyncio.Lock
+    users: int = 0
+
+
+class Lanes:
+    """Order within a session: one turn after the other, first come first served.
+
+    A lane is order, not a lock on anything: no state copy or connection is held by it.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane] = {}
+
+    @asynccontextmanager
+    async def turn(self, session: str) -> AsyncIterator[None]:
+        """Wait for the session's turns that came before."""
+        lane = self._lanes.setdefault(session, _Lane(asyncio.Lock()))
+        lane.users += 1
+        try:
+            async with lane.lock:
+                yield
+        finally:
+            lane.users -= 1
+            if not lane.users:
+                del self._lanes[session]
+
+
+class Inbox:
+    """Takes in the activities of one bot."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        store: Store,
+        tasks: Tasks,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        remember: float,
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._tasks = tasks
+        self._now = now
+        self._new_id = new_id
+        self._remember = remember
+        self._lanes = Lanes()
+        self._open: dict[str, asyncio.Task[Answer]] = {}
+
+    async def take(self, activity: Activity, identity: Identity) -> Answer:
+        """Take in a checked activity and wait for its answer.
+
+        A bare end, without a conversation, has nothing to act on and is answered at once.
+        """
+        if not activity.conversation.id:
+            return Answer()
+        key = self._key(activity, identity)
+        task = self._open.get(key)
+        if task is None:
+            task = self._tasks.start(self._taken(activity, identity, key))
+            self._open[key] = task
+            task.add_done_callback(lambda _: self._open.pop(key, None))
+        answer: Answer = await asyncio.shield(task)
+        return answer
+
+    def _key(self, activity: Activity, identity: Identity) -> str:
+        # A consumer gives the activities it makes by itself the id of the one that caused them:
+        # only type and name tell a cancelling end from the message before it.
+        return joined_key(
+            self._adapter.name,
+            identity.app_id or activity.channel_id or "",
+            activity.conversation.id or "",
+            activity.type,
+            activity.name or "",
+            activity.id or f"new:{self._new_id()}",
+        )
+
+    async def _taken(self, activity: Activity, identity: Identity, key: str) -> Answer:
+        body = encode_members({"activity": activity.encode()})
+        record = Put(KIND, key, body, expects=NEW, expires=self._now() + self._remember)
+        version = 1
+        try:
+            (version,) = await self._store.write([record])
+        except VersionConflict:
+            stored = (await self._store.read([(KIND, key)])).get((KIND, key))
+            first = None if stored is None else _first_answer(stored.body)
+            if first is not None:
+                return first
+            # Recorded, but the process that took it in is gone: take it up again.
+            version = 0 if stored is None else stored.version
+        if self._adapter.bot.overtakes(activity):
+            return await self._turn(activity, identity, key, version)
+        async with self._lanes.turn(session_key(self._adapter.name, activity)):
+            return await self._turn(activity, identity, key, version)
+
+    async def _turn(self, activity: Activity, identity: Identity, key: str, version: int) -> Answer:
+        outcome = await self._adapter.process(activity, identity, key=key)
+        done = Put(
+            KIND,
+            key,
+            _done(outcome.answer),
+            expects=version,
+            expires=self._now() + self._remember,
+        )
+        return await self._closed(done, outcome.answer, outcome.changes)
+
+    async def _closed(self, done: Put, answer: Answer, changes: tuple[Change, ...]) -> Answer:
+        """Write the answer with the state that the turn changed, in one commit."""
+        try:
+            await self._store.write([done, *changes])
+            return answer
+        except VersionConflict as exc:
+            log.error("state of a turn was changed meanwhile: %s", exc.code)
+        conflict = StateConflict()
+        answer = Answer(conflict.status, encode({"error": {"code": conflict.code}}))
+        await self._store.write([Put(KIND, done.key, _done(answer), expires=done.expires)])
+        return answer
+
+
+def _done(answer: Answer) -> bytes:
+    members = {"status": encode(answer.status)}
+    if answer.body:
+        members["body"] = answer.body
+    return encode_members({"answer": encode_members(members)})
+
+
+def _first_answer(record: bytes) -> Answer | None:
+    answer = decode_members(record).get("answer")
+    if answer is None:
+        return None
+    members = decode_members(answer)
+    return Answer(decode(members["status"]), members.get("body", b""))

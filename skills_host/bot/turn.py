@@ -1,0 +1,235 @@
+"""A turn: one activity being handled, and the only way out for what is said in answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from skills_host.activity import Activity
+from skills_host.addressing import end_of_conversation, reply_to, restored_for_user
+from skills_host.auth.claims import Identity
+from skills_host.bot.middleware import compose
+from skills_host.bot.state import Properties
+from skills_host.errors import NotOffered, StateConflict, VersionConflict
+from skills_host.reference import ConversationReference
+from skills_host.store.records import Change, Store
+from skills_host.wire import encode
+
+__all__ = [
+    "Channel",
+    "InvokeResponse",
+    "ReplyBuffer",
+    "SendNext",
+    "Sending",
+    "Turn",
+    "invoke_response_activity",
+    "invoke_response_of",
+]
+
+
+class Channel(Protocol):
+    """What a turn speaks through: a connector, or a buffer for `expectReplies`."""
+
+    async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
+        """Deliver an addressed activity; the channel's id of it, or an empty string.
+
+        `key` is the same whenever the same effect is tried again; `speaker` names the skill that
+        said it, if it was one.
+        """
+
+    async def update(self, activity: Activity, *, activity_id: str) -> str:
+        """Replace an activity that was sent."""
+
+    async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
+        """Take back an activity that was sent."""
+
+
+class ReplyBuffer:
+    """The channel of an `expectReplies` turn: keeps what is sent for the HTTP answer."""
+
+    def __init__(self) -> None:
+        self.activities: list[Activity] = []
+
+    async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
+        """Keep the activity; it has no id, since no channel has seen it yet."""
+        self.activities.append(activity)
+        return ""
+
+    async def update(self, activity: Activity, *, activity_id: str) -> str:
+        """Not possible: nothing that was buffered has an id."""
+        raise NotOffered("an expectReplies turn cannot update what it sent")
+
+    async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
+        """Not possible: nothing that was buffered has an id."""
+        raise NotOffered("an expectReplies turn cannot delete what it sent")
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResponse:
+    """The answer to an invoke: an HTTP status and any JSON."""
+
+    status: int
+    body: Any = None
+
+
+SendNext = Callable[["Turn", Activity], Awaitable[str]]
+"""Delivers an activity, or hands it to the next hook; returns the channel's id of it."""
+
+Sending = Callable[["Turn", Activity, SendNext], Awaitable[str]]
+"""A hook on everything that goes out: may change it, drop it, or hand it on."""
+
+
+class Turn:
+    """One received activity, who sent it, the state it may use, and how to answer.
+
+    `identity` is None in a turn that the host started by itself; `audience` is whom answers need
+    a token for; `speaker` is the skill whose words the turn carries, if any.
+    """
+
+    def __init__(
+        self,
+        activity: Activity,
+        *,
+        bot: str,
+        key: str,
+        identity: Identity | None,
+        reference: ConversationReference,
+        channel: Channel,
+        audience: str,
+        store: Store,
+        state: Properties,
+        user: Properties,
+        session: str,
+        hooks: Sequence[Sending] = (),
+        speaker: str | None = None,
+    ) -> None:
+        self.activity = activity
+        self.bot = bot
+        self.key = key
+        self.identity = identity
+        self.reference = reference
+        self.channel = channel
+        self.audience = audience
+        self.state = state
+        self.user = user
+        self.session = session
+        self.speaker = speaker
+        self.invoke_response: InvokeResponse | None = None
+        self.has_ended = False
+        self._store = store
+        self._hooks = hooks
+        self._effects = 0
+
+    @property
+    def text(self) -> str:
+        """What the user said, without surrounding white space; empty for other activities."""
+        return (self.activity.text or "").strip()
+
+    @property
+    def is_from_skill_consumer(self) -> bool:
+        """True if another bot called this one as its skill."""
+        return self.identity is not None and self.identity.kind == "skill"
+
+    async def send(self, activity: Activity | str) -> str:
+        """Say something to the user; the channel's id of it, or an empty string.
+
+        Addresses are set here from the conversation's reference, whatever the activity holds.
+        """
+        if isinstance(activity, str):
+            activity = Activity.make("message", text=activity)
+        return await self._out(reply_to(self.reference, activity), self._send_now)
+
+    async def relay(self, activity: Activity, *, reply_to_id: str | None) -> str:
+        """Pass on what a skill said, as an answer to `reply_to_id`; otherwise like `send`."""
+        restored = restored_for_user(activity, self.reference, reply_to_id=reply_to_id)
+        return await self._out(restored, self._send_now)
+
+    async def update(self, activity_id: str, activity: Activity | str) -> str:
+        """Replace something that was said; its id."""
+        if isinstance(activity, str):
+            activity = Activity.make("message", text=activity)
+        addressed = reply_to(self.reference, activity).with_(id=activity_id)
+        return await self._out(addressed, partial(self._update_now, activity_id))
+
+    async def delete(self, activity_id: str) -> None:
+        """Take back something that was said."""
+        await self.channel.delete(self.reference, activity_id=activity_id)
+
+    async def end(
+        self, value: Any = None, *, code: str = "completedSuccessfully", text: str | None = None
+    ) -> None:
+        """Tell the calling bot that this skill is done, with its result."""
+        self.has_ended = True
+        await self.send(end_of_conversation(code=code, value=value, text=text))
+
+    def respond(self, status: int, body: Any = None) -> None:
+        """Answer the invoke of this turn."""
+        self.invoke_response = InvokeResponse(status, body)
+
+    def next_effect(self) -> str:
+        """The key of the turn's next effect: the same in every run of the same turn."""
+        self._effects += 1
+        return f"{self.key}#{self._effects}"
+
+    def unsaved(self) -> list[Change]:
+        """The changes of state that are not in the store yet."""
+        return [*self.state.changes(), *self.user.changes()]
+
+    async def save(self, also: Sequence[Change] = ()) -> None:
+        """Write changed state and `also`, all or nothing.
+
+        Raises `StateConflict` if another turn changed the same property, and `VersionConflict`
+        if a record of `also` is not what it was expected to be.
+        """
+        state = self.unsaved()
+        changes = [*also, *state]
+        if not changes:
+            return
+        try:
+            versions = await self._store.write(changes)
+        except VersionConflict as exc:
+            if any((change.kind, change.key) == (exc.kind, exc.key) for change in state):
+                raise StateConflict() from exc
+            raise
+        for scope in (self.state, self.user):
+            scope.saved(changes, versions)
+
+    async def _out(self, activity: Activity, deliver: SendNext) -> str:
+        """The one way out: every hook sees what goes to the user, whoever said it."""
+        return await compose(self._hooks, deliver)(self, activity)
+
+    async def _send_now(self, _: Turn, activity: Activity) -> str:
+        if activity.type == "invokeResponse":
+            self._take_invoke_response(activity)
+            return ""
+        if activity.type == "trace" and activity.channel_id != "emulator":
+            return ""
+        return await self.channel.send(activity, key=self.next_effect(), speaker=self.speaker)
+
+    async def _update_now(self, activity_id: str, _: Turn, activity: Activity) -> str:
+        return await self.channel.update(activity, activity_id=activity_id)
+
+    def _take_invoke_response(self, activity: Activity) -> None:
+        """Only the first answer to an invoke counts."""
+        if self.invoke_response is None:
+            self.invoke_response = invoke_response_of(activity.value)
+
+
+def invoke_response_of(value: Any) -> InvokeResponse:
+    """The response in an `invokeResponse` activity's value.
+
+    .NET writes `Status` and `Body`, others lower case, and one SDK a useless string: 500 then.
+    """
+    if not isinstance(value, dict):
+        return InvokeResponse(500)
+    members = {str(name).lower(): inner for name, inner in value.items()}
+    status = members.get("status")
+    return InvokeResponse(status if isinstance(status, int) else 500, members.get("body"))
+
+
+def invoke_response_activity(response: InvokeResponse) -> Activity:
+    """The element of an `expectReplies` answer that carries an invoke's response."""
+    value = {"status": response.status, "body": response.body}
+    return Activity({"type": b'"invokeResponse"', "value": encode(value)})

@@ -1,0 +1,204 @@
+"""Conversations with skills, as they are stored: what a handle leads to, and who has the floor.
+
+A handle's record and its session change together, in one write, and only by expected versions:
+whoever comes late finds that out and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from skills_host.auth.allowlist import check_owner
+from skills_host.auth.claims import Identity
+from skills_host.bot.adapter import Place
+from skills_host.consumer.handle import check_handle, new_handle
+from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.session import IDLE, Session, ended, started
+from skills_host.consumer.session import KIND as SESSION
+from skills_host.errors import UnknownConversation, VersionConflict
+from skills_host.reference import ConversationReference
+from skills_host.store.records import NEW, Change, Put, Record, Store
+from skills_host.store.seal import Keys
+from skills_host.wire import decode, decode_members, encode, encode_members
+
+__all__ = ["KIND", "Conversations", "Floor", "SkillConversation"]
+
+KIND = "handle"
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SkillConversation:
+    """What a handle leads to: the user's conversation, and the only skill that may use it.
+
+    `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
+    """
+
+    handle: str
+    skill: str
+    skill_app_id: str
+    host_app_id: str
+    place: Place
+    since: float
+    closed: bool = False
+
+    def encode(self) -> bytes:
+        """The conversation as it is stored, under its handle."""
+        texts = {
+            "skill": self.skill,
+            "skillAppId": self.skill_app_id,
+            "hostAppId": self.host_app_id,
+            "audience": self.place.audience,
+            "session": self.place.session,
+            "since": self.since,
+            "closed": self.closed,
+        }
+        members = {name: encode(value) for name, value in texts.items()}
+        return encode_members(members | {"reference": self.place.reference.encode()})
+
+    @classmethod
+    def parse(cls, handle: str, body: bytes) -> SkillConversation:
+        """The conversation from its own `encode()`."""
+        members = decode_members(body)
+        reference = ConversationReference.parse(members.pop("reference"))
+        stored = {name: decode(raw) for name, raw in members.items()}
+        return cls(
+            handle,
+            stored["skill"],
+            stored["skillAppId"],
+            stored["hostAppId"],
+            Place(reference, stored["audience"], stored["session"]),
+            stored["since"],
+            stored["closed"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A session as it was read: `version` is what the next write of it expects."""
+
+    key: str
+    session: Session = IDLE
+    version: int = NEW
+
+
+class Conversations:
+    """The conversations of one root bot with its skills; `lifetime` in seconds without use."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        keys: Keys,
+        host_app_id: str,
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+        lifetime: float,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._host_app_id = host_app_id
+        self._now = now
+        self._random = random
+        self._lifetime = lifetime
+
+    async def floor(self, session: str) -> Floor:
+        """Who has the floor in a session."""
+        key = (SESSION, session)
+        return _floor(session, (await self._store.read([key])).get(key))
+
+    def given(
+        self, floor: Floor, skill: Skill, place: Place
+    ) -> tuple[SkillConversation, list[Change]]:
+        """The conversation in which `skill` has the floor, and the changes that give it to it.
+
+        A skill that has it already keeps its handle; where the user is gets brought up to date.
+        """
+        now = self._now()
+        active = floor.session.active
+        if active is not None and active.skill == skill.name:
+            handle, since, session = active.handle, active.since, floor.session
+        else:
+            handle, since = self._new_handle(skill), now
+            session = started(floor.session, skill=skill.name, handle=handle, now=now)
+        conversation = SkillConversation(
+            handle, skill.name, skill.app_id, self._host_app_id, place, since
+        )
+        until = now + self._lifetime
+        return conversation, [
+            Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until),
+            Put(KIND, handle, conversation.encode(), owner=skill.app_id, expires=until),
+        ]
+
+    async def find(self, handle: str, identity: Identity) -> SkillConversation:
+        """The open conversation that this skill was given this handle for.
+
+        Raises `UnknownConversation` (unknown or ended) and `Denied` (`not-conversation-owner`).
+        """
+        check_handle(
+            self._keys, handle, host_app_id=identity.bot_app_id, skill_app_id=identity.app_id
+        )
+        record = (await self._store.read([(KIND, handle)])).get((KIND, handle))
+        if record is None:
+            raise UnknownConversation(code="conversation-ended")
+        check_owner(owner_app_id=record.owner, identity=identity)
+        conversation = SkillConversation.parse(handle, record.body)
+        if conversation.closed:
+            raise UnknownConversation(code="conversation-ended")
+        return conversation
+
+    async def end(self, session: str, handle: str) -> SkillConversation | None:
+        """Close a conversation and take the floor from its skill; None if it was closed before."""
+        for _ in range(ATTEMPTS):
+            keys = ((KIND, handle), (SESSION, session))
+            records = await self._store.read(keys)
+            record = records.get(keys[0])
+            if record is None:
+                return None
+            conversation = SkillConversation.parse(handle, record.body)
+            if conversation.closed:
+                return None
+            closed = self._closed(conversation, record, _floor(session, records.get(keys[1])))
+            try:
+                await self._store.write(closed)
+            except VersionConflict:
+                continue
+            return conversation
+        raise VersionConflict(KIND, handle)
+
+    def _closed(
+        self, conversation: SkillConversation, record: Record, floor: Floor
+    ) -> list[Change]:
+        until = self._now() + self._lifetime
+        body = replace(conversation, closed=True).encode()
+        changes: list[Change] = [
+            Put(
+                KIND,
+                record.key,
+                body,
+                expects=record.version,
+                owner=record.owner,
+                expires=until,
+            )
+        ]
+        after = ended(floor.session, handle=conversation.handle)
+        if after != floor.session:
+            changes.append(
+                Put(SESSION, floor.key, after.encode(), expects=floor.version, expires=until)
+            )
+        return changes
+
+    def _new_handle(self, skill: Skill) -> str:
+        return new_handle(
+            self._keys,
+            host_app_id=self._host_app_id,
+            skill_app_id=skill.app_id,
+            random=self._random(16),
+        )
+
+
+def _floor(key: str, record: Record | None) -> Floor:
+    if record is None:
+        return Floor(key)
+    return Floor(key, Session.parse(record.body), record.version)

@@ -1,0 +1,129 @@
+"""The order of checks at every door: method, content type, length, token, and only then the body.
+
+Errors leave through here too, in the one error body, and no door answers 500 for what a peer did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from skills_host.activity import Activity, check_received
+from skills_host.auth.claims import Identity
+from skills_host.auth.denials import Denied
+from skills_host.auth.verify import Door, Verifier
+from skills_host.errors import BadInput, SkillsHostError, error_body
+from skills_host.wire import decode_members, encode
+
+__all__ = ["Guard", "answer_errors", "json_response"]
+
+log = logging.getLogger(__name__)
+
+# Above this many bytes, JSON is taken apart in a thread beside the event loop.
+LARGE = 128 * 1024
+
+_HTTP_CODES = {404: "not-found", 405: "method", 408: "deadline", 413: "too-large"}
+
+
+def json_response(body: bytes, status: int = 200) -> Response:
+    """JSON bytes, or nothing at all, as a response."""
+    if not body:
+        return Response(b"", status)
+    return Response(body, status, content_type="application/json")
+
+
+class Guard:
+    """Lets in who may come in, and reads what they brought; `lab` refuses proxied requests."""
+
+    def __init__(self, verifier: Verifier, *, body_bytes: int, lab: bool) -> None:
+        self._verifier = verifier
+        self._body_bytes = body_bytes
+        self._lab = lab
+
+    async def admit(self, *, door: Door, bot_app_id: str, with_body: bool) -> Identity:
+        """Check the current request's head, before a byte of its body is read.
+
+        Raises `BadInput` and `Denied`.
+        """
+        if with_body:
+            self._check_announced()
+        if self._lab and _is_proxied():
+            raise Denied("forwarded-in-lab")
+        header = request.headers.get("Authorization")
+        return await self._verifier.admit(header, door=door, bot_app_id=bot_app_id)
+
+    async def received(self, identity: Identity) -> Activity:
+        """The request's body as a complete activity that fits the identity."""
+        activity = await self.activity()
+        check_received(activity)
+        self._verifier.bind(identity, activity)
+        return activity
+
+    async def activity(self) -> Activity:
+        """The request's body as an activity with a type."""
+        try:
+            body: bytes = await request.get_data(False, False, False)
+        except RequestEntityTooLarge:
+            raise BadInput(code="too-large") from None
+        if len(body) <= LARGE:
+            return Activity(decode_members(body))
+        return Activity(await asyncio.to_thread(decode_members, body))
+
+    def _check_announced(self) -> None:
+        kind = request.mimetype
+        if kind != "application/json" and not (
+            kind.startswith("application/") and kind.endswith("+json")
+        ):
+            raise BadInput(code="content-type")
+        if (request.content_length or 0) > self._body_bytes:
+            raise BadInput(code="too-large")
+
+
+def _is_proxied() -> bool:
+    names = (name.lower() for name in request.headers.keys())
+    return any(name == "forwarded" or name.startswith("x-forwarded-") for name in names)
+
+
+def answer_errors(app: Quart) -> None:
+    """Answer every error with its status and the one error body; log what is ours to mend."""
+
+    handlers: tuple[tuple[type[Exception], Callable[[Any], Awaitable[Response]]], ...] = (
+        (SkillsHostError, _known),
+        (HTTPException, _http),
+        (Exception, _unforeseen),
+    )
+    for kind, handler in handlers:
+        app.register_error_handler(kind, handler)
+
+
+async def _known(error: SkillsHostError) -> Response:
+    if isinstance(error, Denied):
+        log.warning("%s %s refused: %s", request.method, request.endpoint, error.code)
+    elif error.status >= 500:
+        log.error("%s %s failed: %s", request.method, request.endpoint, error.code)
+    response = json_response(encode(error_body(error)), error.status)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+async def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code = _HTTP_CODES.get(status, "internal" if status >= 500 else "bad-json")
+    response = json_response(encode(error_body(SkillsHostError(code=code))), status)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+async def _unforeseen(error: Exception) -> Response:
+    log.error("unforeseen error", exc_info=error)
+    return json_response(encode(error_body(SkillsHostError())), 500)

@@ -1,0 +1,212 @@
+"""A whole world in one process: lab, console channel, root and skills, real tokens, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from quart import Quart
+from quart.testing import QuartClient
+
+from skills_host import Activity, Bot, Root, Settings, create_app
+from skills_host.app import World
+from skills_host.configuration import from_mapping
+from skills_host.errors import TransportFailed
+from skills_host.lab.authority import Authority, LabApp
+from skills_host.lab.console import Console, create_console
+from skills_host.lab.service import create_lab
+from skills_host.transport import Request, Response
+
+LAB = "http://127.0.0.1:9000"
+CONSOLE = "http://127.0.0.1:9001"
+ROOT = "http://127.0.0.1:9002"
+SKILLS = {"echo": "http://127.0.0.1:9003", "booking": "http://127.0.0.1:9004"}
+IDS = {
+    "root": "a0000000-0000-4000-8000-000000000001",
+    "echo": "b0000000-0000-4000-8000-000000000001",
+    "booking": "b0000000-0000-4000-8000-000000000002",
+    "stranger": "c0000000-0000-4000-8000-000000000001",
+}
+CLOUD = {
+    "login_url": LAB,
+    "entra_metadata": f"{LAB}/common/v2.0/.well-known/openid-configuration",
+    "channel_metadata": f"{LAB}/v1/.well-known/openidconfiguration",
+}
+
+
+@dataclass
+class Loopback:
+    """A `Send` into apps of this process, by their base address; `sent` keeps what went through."""
+
+    apps: dict[str, Quart] = field(default_factory=dict)
+    sent: list[Request] = field(default_factory=list)
+    faults: dict[str, Callable[[Request], Any]] = field(default_factory=dict)
+
+    async def __call__(self, request: Request) -> Response:
+        parts = urlsplit(request.url)
+        base = f"{parts.scheme}://{parts.netloc}"
+        self.sent.append(request)
+        if base in self.faults:
+            answer = self.faults[base](request)
+            return await answer if asyncio.iscoroutine(answer) else answer  # type: ignore[no-any-return]
+        if base not in self.apps:
+            raise TransportFailed(code="unreachable", sent=False)
+        client = QuartClient(self.apps[base], use_cookies=False)
+        path = request.url.removeprefix(base)
+        async with asyncio.timeout(request.timeout):
+            answer = await client.open(
+                path,
+                method=request.method,
+                headers={"Host": parts.netloc, **request.headers},
+                data=request.body,
+                scope_base={"client": ("127.0.0.1", 50000)},
+            )
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, headers, await answer.get_data(as_text=False))
+
+
+def bot_settings(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    """One `[bots.NAME]` table."""
+    return {"kind": kind, "app_id": IDS[name], "credential": {"secret": f"{name}-secret"}, **more}
+
+
+def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Settings:
+    """Settings of one host of the world."""
+    bind = urlsplit(base).netloc
+    return from_mapping(
+        {
+            "host": {"bind": bind, "public_url": base, **toml.get("host", {})},
+            "store": {"url": f"sqlite:///{folder / name}.db"},
+            "cloud": CLOUD,
+            **{table: toml[table] for table in ("bots", "skills") if table in toml},
+        },
+        {},
+    )
+
+
+class Town:
+    """The lab, a console channel, one root and its skills, all in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.send = Loopback()
+        self.now = time.time
+        apps = [LabApp(app_id, f"{name}-secret") for name, app_id in IDS.items()]
+        self.authority = Authority(apps=apps, base_url=LAB, now=lambda: self.now())
+        self.console = Console(
+            base_url=CONSOLE,
+            bot_url=f"{ROOT}/api/messages",
+            bot_app_id=IDS["root"],
+            send=self.send,
+            channel_token=self._channel_token,
+            entra_keys=self._entra_keys,
+        )
+        self.send.apps[LAB] = create_lab(self.authority, mint_secret="mint")
+        self.send.apps[CONSOLE] = create_console(self.console)
+        self._running: dict[str, Quart] = {}
+
+    async def start(
+        self, base: str, name: str, toml: Mapping[str, Any], bots: Mapping[str, Bot] | None = None
+    ) -> Quart:
+        """Start one host at a base address, with the store that carries its name."""
+        world = World(send=self.send, now=lambda: self.now())
+        app = create_app(settings(base, name, toml, self.folder), bots=bots, world=world)
+        await app.startup()
+        self.send.apps[base] = app
+        self._running[base] = app
+        return app
+
+    async def start_root(self, *, root: Root | None = None, **skills: Mapping[str, Any]) -> Quart:
+        """Start the root; `skills` add to or replace settings of echo and booking."""
+        toml = {
+            "bots": {"root": bot_settings("root", "root")},
+            "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
+        }
+        return await self.start(ROOT, "root", toml, {"root": root} if root else None)
+
+    async def start_skill(self, name: str, bot: Bot) -> Quart:
+        """Start a skill whose only allowed caller is the root."""
+        table = bot_settings("skill", name, allowed_callers=[IDS["root"]])
+        return await self.start(SKILLS[name], name, {"bots": {name: table}}, {name: bot})
+
+    async def stop(self, base: str) -> None:
+        """Stop one host gracefully."""
+        del self.send.apps[base]
+        await self._running.pop(base).shutdown()
+
+    async def close(self) -> None:
+        """Stop all hosts, skills first, so that nothing calls what is gone."""
+        for base in sorted(self._running, reverse=True):
+            await self.stop(base)
+
+    async def post(
+        self, text: str, *, user: str = "ann", conversation: str = "c1", **members: Any
+    ) -> Response:
+        """What `user` says, posted to the root as the channel does."""
+        group = bool(members.pop("is_group", False))
+        activity = self.console.activity(
+            text, user=user, conversation=conversation, is_group=group
+        )
+        return await self.console.post(activity | members, timeout=20)
+
+    async def say(self, text: str, **where: Any) -> list[str]:
+        """What the bot says between the user's words and the answer to their POST."""
+        conversation = where.get("conversation", "c1")
+        before = len(self.console.open(conversation).transcript.entries)
+        answer = await self.post(text, **where)
+        assert answer.status == 200, (answer.status, answer.body)
+        return self.said(conversation)[before:]
+
+    def said(self, conversation: str = "c1") -> list[str]:
+        """All that the bot said in a conversation."""
+        entries = self.console.open(conversation).transcript.entries
+        return [entry.text for entry in entries]
+
+    def to_skill(self, name: str) -> list[Activity]:
+        """What the root posted to a skill."""
+        return [
+            Activity.parse(request.body or b"")
+            for request in self.send.sent
+            if request.url.startswith(SKILLS[name])
+        ]
+
+    def bearer(self, client: str, *, audience: str = "root", **claims: Any) -> dict[str, str]:
+        """Request headers with a token of one bot for another."""
+        token = self.authority.app_token(
+            client_id=IDS[client], audience=IDS.get(audience, audience), **claims
+        )
+        return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def channel_bearer(self, *, audience: str = "root", **claims: Any) -> dict[str, str]:
+        """Request headers with the channel's token."""
+        token = self.authority.channel_token(
+            audience=IDS[audience], service_url=CONSOLE, **claims
+        )
+        return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    async def call(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> tuple[int, str]:
+        """Status and error code (or an empty string) of any request."""
+        answer = await self.send(Request(method, url, headers, body, 20))
+        document = json.loads(answer.body) if answer.body else {}
+        return answer.status, document.get("error", {}).get("code", "")
+
+    async def _channel_token(self) -> str:
+        return self.authority.channel_token(audience=IDS["root"], service_url=CONSOLE)
+
+    async def _entra_keys(self) -> dict[str, Any]:
+        return self.authority.entra_keys()
+
+
+def skill_settings(name: str) -> dict[str, Any]:
+    """One `[skills.NAME]` table."""
+    phrases = {"echo": ["repeat after me"], "booking": ["book a trip", "travel"]}
+    endpoint = f"{SKILLS[name]}/api/messages"
+    return {"endpoint": endpoint, "app_id": IDS[name], "phrases": phrases[name]}

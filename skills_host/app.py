@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
+from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from skills_host.auth.credentials import ClientSecret
@@ -50,10 +51,11 @@ from skills_host.web.health import health
 from skills_host.web.messages import messages
 from skills_host.web.skills import skill_host
 
-__all__ = ["World", "create_app", "serve", "trusts_lab"]
+__all__ = ["World", "configured_skills", "create_app", "serve", "trusts_lab"]
 
 log = logging.getLogger(__name__)
 
+START_ERROR = "SKILLS_HOST_START_ERROR"
 SWEEP_SECONDS = 60.0
 SWEEP_RECORDS = 500
 
@@ -66,6 +68,11 @@ class World:
     random: Callable[[int], bytes] = secrets.token_bytes
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     send: Send | None = None
+
+
+def configured_skills(settings: Settings) -> dict[str, Skill]:
+    """The skills in the settings, with what their manifests say. Raises `SettingsError`."""
+    return skills_of(settings, _read_manifest)
 
 
 def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
@@ -100,7 +107,12 @@ def create_app(
 
     @app.before_serving
     async def start() -> None:
-        await host.open(app)
+        try:
+            await host.open(app)
+        except SkillsHostError as exc:
+            # ASGI servers report that an application did not start, but not why.
+            app.config[START_ERROR] = exc
+            raise
 
     @app.after_serving
     async def stop() -> None:
@@ -115,7 +127,7 @@ class _Host:
     def __init__(self, settings: Settings, world: World, bots: Mapping[str, Bot]) -> None:
         self._settings = settings
         self._world = world
-        self._skills = skills_of(settings, _read_manifest)
+        self._skills = configured_skills(settings)
         self._snapshot = snapshot_of(settings, self._skills)
         self._lab = trusts_lab(settings, self._skills)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
@@ -320,7 +332,10 @@ class _Host:
 async def serve(
     app: Quart, settings: Settings, *, shutdown: Callable[[], Awaitable[object]]
 ) -> None:
-    """Serve the application with hypercorn until `shutdown` returns; then stop gracefully."""
+    """Serve the application with hypercorn until `shutdown` returns; then stop gracefully.
+
+    Raises what kept the application from starting, and `OSError` where it cannot listen.
+    """
     config = Config()
     config.bind = [settings.host.bind]
     config.accesslog = None
@@ -328,7 +343,10 @@ async def serve(
     config.graceful_timeout = settings.host.limits.stop_seconds
     # hypercorn closes a connection after 1,000 requests by default; peers keep few and busy ones.
     config.keep_alive_max_requests = 1_000_000
-    await hypercorn_serve(app, config, shutdown_trigger=shutdown)
+    try:
+        await hypercorn_serve(app, config, shutdown_trigger=shutdown)
+    except LifespanFailureError:
+        raise app.config.get(START_ERROR) or SkillsHostError() from None
 
 
 def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:

@@ -1,1 +1,32 @@
-def main() -> None: ...
+"""The command `skills-host`: one file per noun.
+
+Exit status: 0 done, 1 said no, 2 usage, 3 cannot reach what it needs.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from skills_host.cli.check import check
+from skills_host.cli.demo import demo
+from skills_host.cli.lab import lab
+from skills_host.cli.run import run
+from skills_host.cli.serve import serve
+from skills_host.cli.token import token
+
+__all__ = ["cli", "main"]
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_show_locals=False,
+    help="Skill consumer and skill orchestration for Bot Framework-protocol bots.",
+)
+for command in (demo, serve, run, check, lab):
+    cli.command()(command)
+cli.add_typer(token, name="token")
+
+
+def main() -> None:
+    """The entry point."""
+    cli()

@@ -1,0 +1,54 @@
+"""`skills-host run FILE`: one bot from a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skills_host.bot.handlers import Bot
+from skills_host.cli.serve import served
+from skills_host.cli.terminal import (
+    ConfigOption,
+    Exit,
+    WithParentOption,
+    fail,
+    settings_at,
+)
+
+__all__ = ["run"]
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="A Python file with a Bot or a Root in it.")],
+    config: ConfigOption = None,
+    bot: Annotated[
+        str | None,
+        typer.Option("--bot", help="Which configured bot it is (default: the default bot)."),
+    ] = None,
+    with_parent: WithParentOption = False,
+) -> None:
+    """Serve the bot in FILE, with the identity that the settings give it."""
+    settings = settings_at(config)
+    code = _bot_in(file)
+    served(settings, {bot or settings.default_bot: code}, with_parent=with_parent)
+
+
+def _bot_in(file: Path) -> Bot:
+    if not file.is_file():
+        fail(f"there is no file {file}", status=Exit.USAGE)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        fail(f"{file} is not a Python file", status=Exit.USAGE)
+    module = importlib.util.module_from_spec(spec)
+    # Found by its name, as imports and pickles of the file's own classes expect.
+    sys.modules[file.stem] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    spec.loader.exec_module(module)
+    bots = [value for value in vars(module).values() if isinstance(value, Bot)]
+    if len(bots) != 1:
+        fail(f"{file} has {len(bots)} bots; it needs exactly one", status=Exit.USAGE)
+    return bots[0]

@@ -1,0 +1,45 @@
+"""`skills-host serve`: a host from configuration and manifests, without code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from skills_host.app import create_app
+from skills_host.app import serve as serve_app
+from skills_host.bot.handlers import Bot
+from skills_host.cli.terminal import (
+    ConfigOption,
+    Exit,
+    WithParentOption,
+    fail,
+    log_to_stderr,
+    run_async,
+    settings_at,
+    stopped,
+)
+from skills_host.errors import SettingsError, SkillsHostError
+from skills_host.settings import Settings
+
+__all__ = ["serve", "served"]
+
+
+def serve(config: ConfigOption = None, with_parent: WithParentOption = False) -> None:
+    """Serve the configured bots until SIGTERM or Ctrl-C."""
+    served(settings_at(config), with_parent=with_parent)
+
+
+def served(
+    settings: Settings, bots: Mapping[str, Bot] | None = None, *, with_parent: bool = False
+) -> None:
+    """Serve these bots; the end of the command, if that is not possible."""
+    log_to_stderr()
+    try:
+        app = create_app(settings, bots=bots)
+        run_async(serve_app(app, settings, shutdown=partial(stopped, with_parent=with_parent)))
+    except SettingsError as exc:
+        fail(exc)
+    except SkillsHostError as exc:
+        fail(exc, status=Exit.UNREACHABLE)
+    except OSError as exc:
+        fail(f"cannot listen on {settings.host.bind}: {exc.strerror}", status=Exit.UNREACHABLE)

@@ -1,0 +1,108 @@
+"""What all commands share: exit codes, how errors are shown, and how they run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from skills_host.configuration import load_settings
+from skills_host.errors import SettingsError, SkillsHostError
+from skills_host.settings import Settings
+
+__all__ = [
+    "ConfigOption",
+    "Exit",
+    "JsonOption",
+    "WithParentOption",
+    "fail",
+    "log_to_stderr",
+    "print_json",
+    "run_async",
+    "settings_at",
+    "stopped",
+]
+
+DEFAULT_CONFIG = Path("skills-host.toml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file (default: skills-host.toml, if there)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+WithParentOption = Annotated[
+    bool,
+    typer.Option("--with-parent", hidden=True, help="Stop when standard input is closed."),
+]
+
+
+class Exit(IntEnum):
+    """What a command's exit status means."""
+
+    DONE = 0
+    SAID_NO = 1
+    USAGE = 2
+    UNREACHABLE = 3
+
+
+def fail(error: SkillsHostError | str, *, status: Exit = Exit.SAID_NO) -> NoReturn:
+    """Say what is wrong, with its code, and exit."""
+    code = f"{error.code}: " if isinstance(error, SkillsHostError) else ""
+    typer.echo(f"skills-host: {code}{error}", err=True)
+    raise typer.Exit(status)
+
+
+def settings_at(config: Path | None) -> Settings:
+    """The settings of a command, or its end with the setting that is wrong."""
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    try:
+        return load_settings(config)
+    except SettingsError as exc:
+        fail(exc)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def run_async(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on the fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def log_to_stderr(level: int = logging.WARNING) -> None:
+    """Log to standard error; what tokens and activities hold is never logged."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+
+async def stopped(*, with_parent: bool = False) -> None:
+    """Wait for SIGTERM or SIGINT, or for standard input to close if a parent holds it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if with_parent:
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        watch = asyncio.create_task(reader.read())
+        watch.add_done_callback(lambda _: stop.set())
+    await stop.wait()

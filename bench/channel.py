@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -17,6 +17,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from skills_host import wire
+from skills_host.errors import TransportFailed
 from skills_host.transport import Client, Request
 
 __all__ = ["Channel", "Peer", "Sample"]
@@ -33,7 +34,7 @@ class Peer:
     bot_id: str
     opening: tuple[str, ...] = ()
     """What a user says first, so that what follows goes to the skill."""
-    token: Callable[[], Awaitable[str]] | None = None
+    token: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)
@@ -81,7 +82,18 @@ class Channel:
         warm_up: float,
         at_edges: Callable[[], None],
     ) -> Sample:
-        """Let `users` talk at once; `at_edges` is called as the measured time begins and ends."""
+        """Let `users` talk at once; `at_edges` is called as the measured time begins and ends.
+
+        Raises `RuntimeError` for the first turn that fails.
+        """
+        try:
+            return await self._load(peer, users, seconds, warm_up, at_edges)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _load(
+        self, peer: Peer, users: int, seconds: float, warm_up: float, at_edges: Callable[[], None]
+    ) -> Sample:
         sample = Sample()
         over = asyncio.Event()
         async with asyncio.TaskGroup() as talking:
@@ -113,15 +125,18 @@ class Channel:
         waiting = _Waiting(expected, asyncio.get_running_loop().create_future())
         self._waiting[conversation] = waiting
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        if peer.token is not None:
-            headers["Authorization"] = f"Bearer {await peer.token()}"
+        if peer.token:
+            headers["Authorization"] = f"Bearer {peer.token}"
         body = wire.encode(self._activity(peer, conversation, text))
         began = time.perf_counter()
-        async with asyncio.timeout(TURN_SECONDS):
-            answer = await self._client(Request("POST", peer.messages_url, headers, body))
-            if not answer.ok:
-                raise RuntimeError(f"{peer.name} answered {answer.status}: {answer.body[:300]!r}")
-            return await waiting.arrival - began
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                answer = await self._client(Request("POST", peer.messages_url, headers, body))
+                if answer.ok:
+                    return await waiting.arrival - began
+        except (TransportFailed, TimeoutError) as exc:
+            raise RuntimeError(f"{peer.name}: {type(exc).__name__} after {text!r}") from exc
+        raise RuntimeError(f"{peer.name} answered {answer.status}: {answer.body[:300]!r}")
 
     async def _receive(self, request: web.BaseRequest) -> web.Response:
         arrival = time.perf_counter()

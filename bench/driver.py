@@ -114,8 +114,12 @@ def main() -> None:
     """Measure and print."""
     arguments = parsed()
     with tempfile.TemporaryDirectory(prefix="skills-host-bench-") as folder:
-        with asyncio.Runner(loop_factory=new_loop()) as runner:
-            rounds = runner.run(measured(arguments, folder=Path(folder)))
+        try:
+            with asyncio.Runner(loop_factory=new_loop()) as runner:
+                rounds = runner.run(measured(arguments, folder=Path(folder)))
+        except RuntimeError as exc:
+            logs = [f"{log.name}:\n{log.read_text()[-2000:]}" for log in Path(folder).glob("*.log")]
+            sys.exit("\n".join([f"bench: {exc}", *logs]))
     about = conditions(arguments)
     if arguments.json:
         print(json.dumps(as_json(rounds, conditions=about), indent=2))

@@ -120,6 +120,8 @@ async def run(arguments: argparse.Namespace) -> None:
         app = create_skill(send)
     config = Config()
     config.bind = [f"127.0.0.1:{arguments.port}"]
+    # As the host does: by default hypercorn closes a connection after 1,000 requests.
+    config.keep_alive_max_requests = 1_000_000
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await serve(app, config, shutdown_trigger=stopped.wait)

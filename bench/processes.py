@@ -79,15 +79,15 @@ class Measured:
         return self._process
 
     async def ready(self) -> None:
-        """Wait until the port takes connections; `RuntimeError` with the log if it never does."""
+        """Wait until the port takes connections; `RuntimeError` if it never does."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while not await self._is_listening():
                     if self._started.poll() is not None:
-                        raise RuntimeError(f"{self.name} ended at once\n{self.log_tail()}")
+                        raise RuntimeError(f"{self.name} ended at once")
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise RuntimeError(f"{self.name} does not listen\n{self.log_tail()}") from None
+            raise RuntimeError(f"{self.name} does not listen") from None
 
     async def _is_listening(self) -> bool:
         try:
@@ -102,11 +102,6 @@ class Measured:
         """What the process, all its threads included, has used up to now."""
         pid = self._started.pid
         return _usage_from_proc(pid) if Path("/proc/self/stat").exists() else _usage_from_ps(pid)
-
-    def log_tail(self, lines: int = 25) -> str:
-        """The end of what the process has printed."""
-        text = self._log.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
 
 
 def _usage_from_proc(pid: int) -> Usage:

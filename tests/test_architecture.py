@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = "skills_host"
 LAZY = ("skills_host/__init__.py", "skills_host/cli/")
+LAST = {"__init__.py": 0.25, "__main__.py": 0.5}
+"""Files without a line of their own, and how far after the last room of their folder they are."""
 FILE_LINES = 400
 FUNCTION_LINES = 50
 EMPTY_WORDS = re.compile(r"(Manager|Helper|Util|Utils|Impl|Factory)$|^Base[A-Z]")
@@ -41,6 +43,11 @@ class Import:
     name: str
     line: int
     is_lazy: bool
+
+
+def file_name(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition("/")[2]
 
 
 def section(page: str, heading: str) -> list[str]:
@@ -97,10 +104,11 @@ class Module:
     @cached_property
     def exported(self) -> list[str] | None:
         """The names in `__all__`; None without one."""
-        for node in self.tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else None
-            if isinstance(target, ast.Name) and target.id == "__all__":
-                return list(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+        assigned = [node for node in self.tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        for node in assigned:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id == "__all__" and node.value:
+                return list(ast.literal_eval(node.value))
         return None
 
     @cached_property
@@ -138,7 +146,7 @@ class House:
         return [
             module.path
             for module in self.modules.values()
-            if module.path.startswith(PACKAGE) and not module.is_package
+            if module.path.startswith(PACKAGE) and file_name(module.path) not in LAST
             if module.path not in listed
         ]
 
@@ -152,11 +160,15 @@ class House:
 
     def climbing(self) -> list[str]:
         """Imports of something that stands lower in the tree than the module itself."""
-        return [
-            f"{module.path} imports {self.modules[target].path}"
+        pairs = {
+            (module.path, self.modules[target].path)
             for module in self.modules.values()
             for target in self._first_party(module)
-            if self._floor(self.modules[target].path) >= self._floor(module.path)
+        }
+        return [
+            f"{path} imports {imported}"
+            for path, imported in sorted(pairs)
+            if self._floor(imported) >= self._floor(path)
         ]
 
     def cycles(self) -> list[str]:
@@ -222,11 +234,12 @@ class House:
         return [names[0] for names in known if names]
 
     def _floor(self, path: str) -> float:
-        folder = path.removesuffix("__init__.py")
+        name = file_name(path)
+        folder = path.removesuffix(name) if name in LAST else path
         places = [i for i, room in enumerate(self.rooms) if room.path.startswith(folder)]
         if not places:  # an example skill, or unlisted
             places = [i for i, room in enumerate(self.rooms) if path.startswith(room.path)]
-        return max(places, default=len(self.rooms)) + (0.5 if folder != path else 0)
+        return max(places, default=len(self.rooms)) + LAST.get(name, 0)
 
     def _third_party(self, module: Module) -> Iterator[tuple[Import, str]]:
         for found in module.imports:

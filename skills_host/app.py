@@ -139,6 +139,7 @@ class _Host:
 
     async def open(self, app: Quart) -> None:
         """Open in the order of dependence; what was opened is closed again if the rest fails."""
+        _announce_lists(self._settings)
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
@@ -343,10 +344,21 @@ async def serve(
     config.graceful_timeout = settings.host.limits.stop_seconds
     # hypercorn closes a connection after 1,000 requests by default; peers keep few and busy ones.
     config.keep_alive_max_requests = 1_000_000
+    # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.
+    config.h11_max_incomplete_size = 64 * 1024
     try:
         await hypercorn_serve(app, config, shutdown_trigger=shutdown)
     except LifespanFailureError:
         raise app.config.get(START_ERROR) or SkillsHostError() from None
+
+
+def _announce_lists(settings: Settings) -> None:
+    """Log the two lists that people get wrong: the empty one and the one for everybody."""
+    for name, bot in settings.bots.items():
+        if bot.allow_any_caller:
+            log.warning("bots.%s: any bot with a token for it may call it", name)
+        elif bot.kind == "skill" and not bot.allowed_callers:
+            log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
 
 
 def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:

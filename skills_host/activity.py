@@ -7,8 +7,7 @@ came. Member names and their meaning are those of the Bot Framework Activity sch
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -26,6 +25,7 @@ __all__ = [
     "Entity",
     "View",
     "check_received",
+    "viewed",
     "wire_name",
 ]
 
@@ -33,7 +33,10 @@ ID_CHARACTERS: Final = 1500
 """The longest identifier that is taken from a peer."""
 
 _TYPE_CHARACTERS: Final = 128
+_TEXTS = ("name", "text", "code", "locale", "deliveryMode")
+_ADDRESSES = ("conversation", "from", "recipient")
 _WORD = re.compile(r"_+([a-z])")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class View(BaseModel):
@@ -87,11 +90,22 @@ class Entity(View):
 
 _ViewT = TypeVar("_ViewT", bound=View)
 _ManyT = TypeVar("_ManyT")
+_Model = type[_ViewT]
 _ATTACHMENTS = TypeAdapter(tuple[Attachment, ...])
 _ENTITIES = TypeAdapter(tuple[Entity, ...])
 
 
-@lru_cache(maxsize=512)
+def viewed(raw: bytes | None, model: _Model[_ViewT], *, name: str) -> _ViewT:
+    """`raw` as a typed view, an empty one for None.
+
+    Raises `BadInput` (`bad-activity`, `bad-json`) naming the member.
+    """
+    try:
+        return model.model_validate(decode(raw) if raw else {})
+    except ValidationError as exc:
+        raise BadInput(_fault(name, exc), code="bad-activity") from None
+
+
 def wire_name(name: str) -> str:
     """The member name for a Python name: `reply_to_id` → `replyToId`, `from_` → `from`."""
     return _WORD.sub(lambda match: match.group(1).upper(), name.rstrip("_"))
@@ -103,14 +117,14 @@ class Activity:
     Properties raise `BadInput` (`bad-activity`) where a member has another type than the schema's.
     """
 
-    __slots__ = ("_decoded", "_members")
+    __slots__ = ("_members", "_views")
 
     _members: Mapping[str, bytes]
-    _decoded: dict[str, Any]
+    _views: dict[str, Any]
 
     def __init__(self, members: Mapping[str, bytes]) -> None:
         object.__setattr__(self, "_members", dict(members))
-        object.__setattr__(self, "_decoded", {})
+        object.__setattr__(self, "_views", {})
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -161,9 +175,9 @@ class Activity:
         return dict(self._members)
 
     def get(self, name: str) -> Any:
-        """The member with this wire name as plain Python values; None if absent."""
+        """The member with this wire name as plain Python values, fresh ones each time; or None."""
         raw = self.raw(name)
-        return None if raw is None else self._once(name, lambda: decode(raw))
+        return None if raw is None else decode(raw)
 
     # What it is
 
@@ -242,17 +256,17 @@ class Activity:
     @property
     def from_(self) -> ChannelAccount:
         """Who sent it."""
-        return self._view("from", ChannelAccount.model_validate)
+        return self._view("from", ChannelAccount)
 
     @property
     def recipient(self) -> ChannelAccount:
         """Who it is for."""
-        return self._view("recipient", ChannelAccount.model_validate)
+        return self._view("recipient", ChannelAccount)
 
     @property
     def conversation(self) -> ConversationAccount:
         """Where it belongs."""
-        return self._view("conversation", ConversationAccount.model_validate)
+        return self._view("conversation", ConversationAccount)
 
     # How it behaves as a value
 
@@ -270,27 +284,14 @@ class Activity:
         kind = self._members.get("type", b"?").decode("utf-8", "replace")
         return f"<Activity {kind} {len(self._members)} members>"
 
-    def _once(self, name: str, make: Any) -> Any:
-        decoded = self._decoded
-        if name not in decoded:
-            decoded[name] = make()
-        return decoded[name]
-
     def _text(self, name: str) -> str | None:
         value = self.get(name)
         if value is None or isinstance(value, str):
             return value
         raise BadInput(f"{name} is not a string", code="bad-activity")
 
-    def _view(self, name: str, validate: Callable[[Any], _ViewT]) -> _ViewT:
-        def make() -> _ViewT:
-            raw = self.raw(name)
-            try:
-                return validate(decode(raw) if raw else {})
-            except ValidationError as exc:
-                raise BadInput(_fault(name, exc), code="bad-activity") from None
-
-        return cast(_ViewT, self._once(f"{name}:view", make))
+    def _view(self, name: str, model: _Model[_ViewT]) -> _ViewT:
+        return self._once(name, lambda: viewed(self.raw(name), model, name=name))
 
     def _many(self, name: str, adapter: TypeAdapter[_ManyT]) -> _ManyT:
         def make() -> _ManyT:
@@ -299,7 +300,12 @@ class Activity:
             except ValidationError as exc:
                 raise BadInput(_fault(name, exc), code="bad-activity") from None
 
-        return cast(_ManyT, self._once(f"{name}:views", make))
+        return self._once(name, make)
+
+    def _once(self, name: str, make: Callable[[], _ManyT]) -> _ManyT:
+        if name not in self._views:
+            self._views[name] = make()
+        return cast(_ManyT, self._views[name])
 
 
 def _fault(name: str, error: ValidationError) -> str:
@@ -308,15 +314,17 @@ def _fault(name: str, error: ValidationError) -> str:
 
 
 def check_received(activity: Activity) -> None:
-    """Refuse an activity that lacks what every peer must send, or whose ids are absurd.
+    """Refuse an activity that lacks what every peer must send, or that peers could read otherwise.
 
-    `BadInput`: `missing-member`, `bad-activity`, `bad-id`. An end may come bare: some hosts send
-    it without addresses.
+    `BadInput`: `missing-member`, `bad-activity`, `bad-id`, `duplicate-member`. An end may come
+    bare: some hosts send it without addresses.
     """
     if not activity.type:
         raise BadInput("type is missing", code="missing-member")
     if len(activity.type) > _TYPE_CHARACTERS:
         raise BadInput("type is too long", code="bad-id")
+    for name in _TEXTS:
+        activity._text(name)
     addresses = {
         "conversation.id": activity.conversation.id,
         "channelId": activity.channel_id,
@@ -333,6 +341,8 @@ def check_received(activity: Activity) -> None:
             "replyToId": activity.reply_to_id,
         }
     )
+    for name in _ADDRESSES:
+        _refuse_duplicates(name, activity.raw(name))
 
 
 def _refuse_missing(addresses: Mapping[str, str | None]) -> None:
@@ -343,9 +353,13 @@ def _refuse_missing(addresses: Mapping[str, str | None]) -> None:
 
 def _refuse_absurd(ids: Mapping[str, str | None]) -> None:
     for name, value in ids.items():
-        if value is not None and (len(value) > ID_CHARACTERS or _has_controls(value)):
+        if value is not None and (len(value) > ID_CHARACTERS or _CONTROLS.search(value)):
             raise BadInput(f"{name} is too long or has control characters", code="bad-id")
 
 
-def _has_controls(text: Iterable[str]) -> bool:
-    return any(character < " " or character == "\x7f" for character in text)
+def _refuse_duplicates(name: str, raw: bytes | None) -> None:
+    """Two ids in one address: which of them counts would be every reader's own choice."""
+    try:
+        decode_members(raw or b"{}")
+    except BadInput as exc:
+        raise BadInput(f"{name} has a member twice", code=exc.code) from None

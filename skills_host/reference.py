@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skills_host.activity import ChannelAccount, ConversationAccount
+from skills_host.activity import ChannelAccount, ConversationAccount, viewed
 from skills_host.wire import decode, decode_members, encode, encode_members
 
 __all__ = ["ConversationReference"]
@@ -27,12 +27,12 @@ class ConversationReference:
     @property
     def conversation_id(self) -> str:
         """The channel's id of the conversation, or an empty string."""
-        return ConversationAccount.model_validate(decode(self.conversation)).id or ""
+        return viewed(self.conversation, ConversationAccount, name="conversation").id or ""
 
     @property
     def user_id(self) -> str:
         """The channel's id of the user, or an empty string."""
-        return ChannelAccount.model_validate(decode(self.user or b"{}")).id or ""
+        return viewed(self.user, ChannelAccount, name="user").id or ""
 
     def members(self) -> dict[str, bytes]:
         """The reference as wire members; absent ones are left out."""
@@ -52,7 +52,7 @@ class ConversationReference:
 
     @classmethod
     def parse(cls, data: bytes) -> ConversationReference:
-        """The reference from its own `encode()`; `BadInput` for anything malformed."""
+        """The reference from its own `encode()`; `BadInput` for what is not a JSON object."""
         members = decode_members(data)
         return cls(
             channel_id=_text(members, "channelId") or "",

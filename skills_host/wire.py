@@ -6,12 +6,12 @@ so that what is not understood is passed on unchanged (numbers, escapes and memb
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -19,7 +19,6 @@ from skills_host.errors import BadInput
 
 __all__ = [
     "DEPTH",
-    "ToWire",
     "decode",
     "decode_elements",
     "decode_members",
@@ -37,13 +36,6 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _CHUNK = 65536
 
 
-class ToWire(Protocol):
-    """Something that knows its own JSON shape."""
-
-    def to_wire(self) -> Any:
-        """The value as plain dictionaries, lists and scalars."""
-
-
 class _Name:
     """A member name that never equals another, so that duplicates survive decoding."""
 
@@ -54,10 +46,15 @@ class _Name:
 
 
 def _enc_hook(value: Any) -> Any:
-    try:
-        return value.to_wire()
-    except AttributeError:
-        raise TypeError(f"{type(value).__name__} has no JSON shape") from None
+    to_wire = getattr(value, "to_wire", None)
+    if to_wire is None:
+        raise TypeError(f"{type(value).__name__} has no JSON shape")
+    return to_wire()
+
+
+def _number(text: str) -> float | Decimal:
+    number = float(text)
+    return number if math.isfinite(number) else Decimal(text)
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -66,6 +63,7 @@ _NAMED_MEMBERS = msgspec.json.Decoder(
 )
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _ANY = msgspec.json.Decoder()
+_BEYOND_FLOATS = msgspec.json.Decoder(float_hook=_number)
 _ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook, decimal_format="number")
 
 
@@ -102,13 +100,17 @@ def encode_members(members: Mapping[str, bytes]) -> bytes:
 
 
 def decode(raw: bytes) -> Any:
-    """Any JSON value as Python values; a number beyond a float's range comes as a `Decimal`."""
+    """Any JSON value as Python values; a number beyond a float's range comes as a `Decimal`.
+
+    Raises `BadInput`, also for a number that is beyond both and for integers of thousands of
+    digits: such a member can be passed on, but not be looked into.
+    """
     try:
-        return _ANY.decode(raw)
-    except msgspec.ValidationError:
-        return json.loads(raw, parse_float=Decimal)
+        return _decoded(raw)
     except RecursionError:
         raise BadInput(code="too-deep") from None
+    except (msgspec.ValidationError, DecimalException):
+        raise BadInput("a number is too large to be read") from None
     except msgspec.DecodeError:
         raise BadInput() from None
 
@@ -122,7 +124,10 @@ def decode_elements(raw: bytes) -> list[bytes]:
 
 
 def encode(value: Any) -> bytes:
-    """A Python value as compact JSON; objects may bring a `to_wire` method."""
+    """A Python value as compact JSON; an object may give its own shape by a `to_wire` method.
+
+    A float that is not finite becomes null. Raises `TypeError` for what has no JSON shape.
+    """
     return _ENCODER.encode(value)
 
 
@@ -131,6 +136,13 @@ def patched(raw: bytes | None, changes: Mapping[str, Any]) -> bytes:
     members = decode_members(raw) if raw and raw != b"null" else {}
     members.update((name, encode(value)) for name, value in changes.items())
     return encode_members(members)
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return _ANY.decode(raw)
+    except msgspec.ValidationError:
+        return _BEYOND_FLOATS.decode(raw)
 
 
 def _is_compact(data: bytes, members: Mapping[str, bytes]) -> bool:

@@ -12,12 +12,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from skills_host.errors import SettingsError
-from skills_host.settings import CLOUDS, Settings, StoreSettings
+from skills_host.settings import CLOUDS, Settings, SkillSettings, StoreSettings
 from skills_host.transport import is_loopback
 
 __all__ = ["from_mapping", "load_settings"]
@@ -25,6 +26,7 @@ __all__ = ["from_mapping", "load_settings"]
 ENV_PREFIX = "SKILLS_HOST__"
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+):([0-9]{1,5})")
 
 # The names that Bot Framework deployments already have, for the default bot.
 MICROSOFT_NAMES = {
@@ -32,6 +34,8 @@ MICROSOFT_NAMES = {
     "MicrosoftAppPassword": ("credential", "secret"),
     "MicrosoftAppTenantId": ("tenant",),
 }
+
+Where = tuple[str, ...]
 
 
 def load_settings(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -62,54 +66,87 @@ def from_mapping(
 ) -> Settings:
     """Settings from a parsed TOML file and an environment; the environment wins.
 
-    `${NAME}` in a string is replaced from the environment. A secret that starts with `@` is the
-    path of a file, read with `read_secret`. Raises `SettingsError` naming the first fault.
+    `${NAME}` in a string of the file is replaced from the environment, whose own values are taken
+    as they are. A secret that is written as `@path` is the content of that file, read with
+    `read_secret`. Raises `SettingsError` naming the first fault, never a value.
     """
-    over = _from_environ(environ)
-    merged = _merged(_copied(toml), _copied(over))
-    _apply_cloud_preset(merged)
-    _apply_default_bot(merged, environ)
-    _merged(merged["bots"], over.get("bots", {}))
-    expanded = _expanded(merged, environ, path=())
-    _read_secret_files(expanded, read_secret)
+
+    def in_file(text: str, where: Where) -> str:
+        return _secret(text, _expanded(text, environ, where), where, read_secret)
+
+    def in_environ(text: str, where: Where) -> str:
+        return _secret(text, text, where, read_secret)
+
+    file = _walked(toml, in_file)
+    over = _walked(_from_environ(environ), in_environ)
+    given = _merged(file, over)
+    default = {"host": {"default_bot": _default_bot(given)}}
+    named = _microsoft_names(environ, given)
+    tables = _with_cloud(_merged(_merged(_merged(default, file), named), over))
     try:
-        settings = Settings.model_validate(expanded)
+        settings = Settings.model_validate(tables)
     except ValidationError as exc:
         raise SettingsError(_first_fault(exc)) from None
     return _checked(settings)
 
 
-def _copied(value: Any) -> Any:
+# Reading
+
+
+def _walked(value: Any, change: Callable[[str, Where], str], where: Where = ()) -> Any:
+    """A copy of tables and lists with every string changed."""
     if isinstance(value, Mapping):
-        return {str(key): _copied(inner) for key, inner in value.items()}
-    return value
+        return {str(key): _walked(v, change, (*where, str(key))) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_walked(v, change, (*where, str(index))) for index, v in enumerate(value)]
+    return change(value, where) if isinstance(value, str) else value
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merged(base[key], value)
-        else:
-            base[key] = value
-    return base
+def _expanded(text: str, environ: Mapping[str, str], where: Where) -> str:
+    def from_environ(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environ:
+            raise SettingsError(f"{'.'.join(where)}: the environment has no {name}")
+        return environ[name]
+
+    return PLACEHOLDER.sub(from_environ, text)
+
+
+def _secret(written: str, text: str, where: Where, read_secret: Callable[[str], str]) -> str:
+    """The text, or for a secret written as `@path` the content of that file."""
+    is_secret = where[:2] == ("host", "keys") or where[2:] == ("credential", "secret")
+    if not is_secret or not written.startswith("@"):
+        return text
+    try:
+        return read_secret(text[1:]).strip()
+    except (OSError, ValueError) as exc:
+        # Not the name: a secret that happens to begin with @ would be shown.
+        reason = exc.strerror if isinstance(exc, OSError) else "not a text file"
+        raise SettingsError(f"{'.'.join(where)}: its file cannot be read ({reason})") from None
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, text in environ.items():
-        if not name.upper().startswith(ENV_PREFIX):
-            continue
-        *tables, last = name[len(ENV_PREFIX) :].lower().split("__")
-        node = found
-        for table in tables:
-            node = node.setdefault(table, {})
-        node[last] = _environ_value(name, text)
+    # Sorted, a table that is given whole comes before its own members.
+    for name in sorted(environ, key=str.upper):
+        if name.upper().startswith(ENV_PREFIX):
+            _put(found, name, _environ_value(name, environ[name]))
     return found
+
+
+def _put(found: dict[str, Any], name: str, value: Any) -> None:
+    *tables, last = name[len(ENV_PREFIX) :].lower().split("__")
+    node: Any = found
+    for table in tables:
+        node = node.setdefault(table, {})
+        if not isinstance(node, dict):
+            raise SettingsError(f"{name}: {table} is not a table")
+    node[last] = value
 
 
 def _environ_value(name: str, text: str) -> Any:
     """Lists and tables are written as JSON; a bare string never becomes a list by accident."""
-    if not text.startswith(("[", "{")):
+    if not text.startswith(("[", "{")) or name.upper().endswith("__SECRET"):
         return text
     try:
         return json.loads(text)
@@ -117,72 +154,63 @@ def _environ_value(name: str, text: str) -> Any:
         raise SettingsError(f"{name}: expected JSON after the opening bracket") from None
 
 
-def _apply_cloud_preset(merged: dict[str, Any]) -> None:
-    given = merged.get("cloud")
-    overrides = {"preset": given} if isinstance(given, str) else dict(given or {})
-    preset = overrides.pop("preset", "public")
-    if preset not in CLOUDS:
+# Putting together
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A table, or an empty one where something else is; validation complains about that."""
+    found = tables.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _default_bot(given: Mapping[str, Any]) -> str:
+    named, bots = _table(given, "host").get("default_bot"), _table(given, "bots")
+    if isinstance(named, str) and named:
+        return named
+    return next(iter(bots)) if len(bots) == 1 else ""
+
+
+def _microsoft_names(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    bot = _default_bot(given)
+    if bot not in _table(given, "bots"):
+        return {}
+    members: dict[str, Any] = {}
+    for name, (*tables, last) in MICROSOFT_NAMES.items():
+        value: Any = environ.get(name)
+        if value:
+            for table in [last, *reversed(tables)]:
+                value = {table: value}
+            members |= value
+    return {"bots": {bot: members}}
+
+
+def _with_cloud(tables: dict[str, Any]) -> dict[str, Any]:
+    given = tables.get("cloud", {})
+    overrides = {"preset": given} if isinstance(given, str) else given
+    if not isinstance(overrides, dict):
+        return tables
+    preset = overrides.get("preset", "public")
+    if not isinstance(preset, str) or preset not in CLOUDS:
         raise SettingsError(f"cloud.preset: one of {', '.join(CLOUDS)}")
-    merged["cloud"] = CLOUDS[preset].model_dump() | overrides
+    values = {name: value for name, value in overrides.items() if name != "preset"}
+    return tables | {"cloud": CLOUDS[preset].model_dump() | values}
 
 
-def _apply_default_bot(merged: dict[str, Any], environ: Mapping[str, str]) -> None:
-    bots = merged.setdefault("bots", {})
-    host = merged.setdefault("host", {})
-    named = {name: environ[name] for name in MICROSOFT_NAMES if environ.get(name)}
-    if not host.get("default_bot") and len(bots) == 1:
-        host["default_bot"] = next(iter(bots))
-    if not named or not host.get("default_bot"):
-        return
-    bot = bots.setdefault(host["default_bot"], {})
-    for name, text in named.items():
-        *tables, last = MICROSOFT_NAMES[name]
-        node = bot
-        for table in tables:
-            node = node.setdefault(table, {})
-        node[last] = text
-
-
-def _expanded(value: Any, environ: Mapping[str, str], *, path: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
-        return {k: _expanded(v, environ, path=(*path, k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expanded(v, environ, path=(*path, str(i))) for i, v in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def from_environ(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in environ:
-            raise SettingsError(f"{'.'.join(path)}: the environment has no {name}")
-        return environ[name]
-
-    return PLACEHOLDER.sub(from_environ, value)
-
-
-def _read_secret_files(expanded: dict[str, Any], read_secret: Callable[[str], str]) -> None:
-    def resolved(where: str, value: Any) -> Any:
-        if not (isinstance(value, str) and value.startswith("@")):
-            return value
-        try:
-            return read_secret(value[1:]).strip()
-        except OSError as exc:
-            raise SettingsError(f"{where}: cannot read {value[1:]} ({exc.strerror})") from None
-
-    for name, bot in expanded["bots"].items():
-        if isinstance(bot, dict) and isinstance(bot.get("credential"), dict):
-            credential = bot["credential"]
-            where = f"bots.{name}.credential.secret"
-            credential["secret"] = resolved(where, credential.get("secret"))
-    keys = expanded["host"].get("keys")
-    if isinstance(keys, list):
-        expanded["host"]["keys"] = [resolved("host.keys", key) for key in keys]
+# Checking
 
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _checked(settings: Settings) -> Settings:
@@ -194,30 +222,42 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError("bots: no bot is configured")
     if settings.host.default_bot not in settings.bots:
         raise SettingsError("host.default_bot: name one of the configured bots")
-    host, _, port = settings.host.bind.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    for name, skill in settings.skills.items():
+        if skill.manifest is not None and "://" in skill.manifest:
+            raise SettingsError(f"skills.{name}.manifest: expected the path of a file")
+    _check_bind(settings.host.bind)
+    return _completed(settings)
+
+
+def _check_bind(bind: str) -> None:
+    found = BIND.fullmatch(bind)
+    if found is None or int(found[2]) > 65535:
         raise SettingsError("host.bind: expected HOST:PORT")
-    if not settings.host.public_url:
-        if not is_loopback(settings.host.bind_host):
+
+
+def _completed(settings: Settings) -> Settings:
+    """Settings with the defaults that follow from others."""
+    host, store = settings.host, settings.store
+    if not host.public_url:
+        if not is_loopback(host.bind_host):
             raise SettingsError("host.public_url: needed where bind is not a loopback address")
-        public = settings.host.model_copy(update={"public_url": f"http://{settings.host.bind}"})
-        settings = settings.model_copy(update={"host": public})
-    if not settings.store.url:
-        url = f"sqlite:///.skills-host/{settings.host.default_bot}.db"
-        settings = settings.model_copy(update={"store": StoreSettings(url=url)})
-    return settings
+        host = host.model_copy(update={"public_url": f"http://{host.bind}"})
+    if not store.url:
+        store = StoreSettings(url=f"sqlite:///.skills-host/{host.default_bot}.db")
+    return settings.model_copy(update={"host": host, "store": store})
 
 
 def _rooted(settings: Settings, base: Path) -> Settings:
     """Settings whose file names do not depend on the working directory."""
-    skills = {
-        name: skill
-        if skill.manifest is None
-        else skill.model_copy(update={"manifest": str(base / skill.manifest)})
-        for name, skill in settings.skills.items()
-    }
+    skills = {name: _rooted_skill(skill, base) for name, skill in settings.skills.items()}
     url = settings.store.url
     if url.startswith("sqlite:///"):
         url = f"sqlite:///{base / url.removeprefix('sqlite:///')}"
     store = settings.store.model_copy(update={"url": url})
-    return settings.model_copy(update={"skills": skills, "store": store})
+    return settings.model_copy(update={"skills": MappingProxyType(skills), "store": store})
+
+
+def _rooted_skill(skill: SkillSettings, base: Path) -> SkillSettings:
+    if skill.manifest is None:
+        return skill
+    return skill.model_copy(update={"manifest": str(base / skill.manifest)})

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from types import MappingProxyType
+from typing import Annotated, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     SecretStr,
     model_validator,
 )
 
-from skills_host.transport import is_loopback
+from skills_host.transport import allow_https_or_loopback
 
 __all__ = [
     "CLOUDS",
@@ -52,21 +54,23 @@ def canonical_app_id(value: object) -> str:
 
 
 def _address(value: object) -> str:
-    parts = urlsplit(str(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError("expected an http(s) URL without user information")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("plain http is for loopback addresses only")
-    return str(value)
+    url = str(value)
+    if not allow_https_or_loopback(url):
+        raise ValueError("expected https, or http on a loopback address, without user information")
+    return url
 
+
+_T = TypeVar("_T")
 
 AppId = Annotated[str, BeforeValidator(canonical_app_id)]
 Address = Annotated[str, BeforeValidator(_address)]
 Caller = Annotated[str, BeforeValidator(lambda v: "*" if v == "*" else canonical_app_id(v))]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Table = Annotated[Mapping[str, _T], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 
 
 class Model(BaseModel):
-    """A frozen table of settings; unknown keys are errors."""
+    """A frozen table of settings; unknown keys are errors, which name keys but never values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -93,43 +97,47 @@ class Cloud(Model):
     caller_id: str = "urn:botframework:azure"
 
 
-CLOUDS: Mapping[str, Cloud] = {
-    "public": Cloud(),
-    "usgov": Cloud(
-        login_url="https://login.microsoftonline.us",
-        login_tenant="MicrosoftServices.onmicrosoft.us",
-        channel_scope="https://api.botframework.us",
-        channel_issuer="https://api.botframework.us",
-        channel_metadata=("https://login.botframework.azure.us/v1/.well-known/openidconfiguration"),
-        entra_metadata=(
-            "https://login.microsoftonline.us/cab8a31a-1906-4287-a0d8-4eef66b95f6e"
-            "/v2.0/.well-known/openid-configuration"
+CLOUDS: Mapping[str, Cloud] = MappingProxyType(
+    {
+        "public": Cloud(),
+        "usgov": Cloud(
+            login_url="https://login.microsoftonline.us",
+            login_tenant="MicrosoftServices.onmicrosoft.us",
+            channel_scope="https://api.botframework.us",
+            channel_issuer="https://api.botframework.us",
+            channel_metadata=(
+                "https://login.botframework.azure.us/v1/.well-known/openidconfiguration"
+            ),
+            entra_metadata=(
+                "https://login.microsoftonline.us/cab8a31a-1906-4287-a0d8-4eef66b95f6e"
+                "/v2.0/.well-known/openid-configuration"
+            ),
+            issuers=(
+                "https://sts.windows.net/{tid}/",
+                "https://login.microsoftonline.us/{tid}/",
+                "https://login.microsoftonline.us/{tid}/v2.0",
+            ),
+            shared_tenants=(
+                "cab8a31a-1906-4287-a0d8-4eef66b95f6e",
+                "f8cdef31-a31e-4b4a-93e4-5f571e91255a",
+            ),
+            caller_id="urn:botframework:azureusgov",
         ),
-        issuers=(
-            "https://sts.windows.net/{tid}/",
-            "https://login.microsoftonline.us/{tid}/",
-            "https://login.microsoftonline.us/{tid}/v2.0",
-        ),
-        shared_tenants=(
-            "cab8a31a-1906-4287-a0d8-4eef66b95f6e",
-            "f8cdef31-a31e-4b4a-93e4-5f571e91255a",
-        ),
-        caller_id="urn:botframework:azureusgov",
-    ),
-}
+    }
+)
 
 
 class Limits(Model):
-    """Bounds on what the host takes in and how long it waits; times in seconds."""
+    """Bounds on what the host takes in and how long it waits; each wait ends."""
 
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
-    body_seconds: float = Field(default=30.0, gt=0)
-    skill_seconds: float = Field(default=60.0, gt=0)
-    channel_seconds: float = Field(default=15.0, gt=0)
-    authority_seconds: float = Field(default=5.0, gt=0)
-    stop_seconds: float = Field(default=10.0, gt=0)
-    remember_seconds: float = Field(default=24 * 3600.0, gt=0)
-    session_seconds: float = Field(default=24 * 3600.0, gt=0)
+    body_seconds: Seconds = 30.0
+    skill_seconds: Seconds = 60.0
+    channel_seconds: Seconds = 15.0
+    authority_seconds: Seconds = 5.0
+    stop_seconds: Seconds = 10.0
+    remember_seconds: Seconds = 24 * 3600.0
+    session_seconds: Seconds = 24 * 3600.0
 
 
 class HostSettings(Model):
@@ -193,7 +201,7 @@ class SkillTexts(Model):
 class SkillSettings(Model):
     """`[skills.NAME]`: one skill that the root bots of this host may call.
 
-    Either `manifest` (a file or address) or `endpoint` and `app_id` say where it is.
+    Either `manifest` (a file) or `endpoint` and `app_id` say where it is.
     `phrases` are what users say to start it; `texts` replace what the root says about it.
     """
 
@@ -205,7 +213,7 @@ class SkillSettings(Model):
     description: str | None = None
     phrases: tuple[str, ...] = ()
     texts: SkillTexts = SkillTexts()
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: Seconds | None = None
     delivery: Delivery = Delivery.NORMAL
 
     @model_validator(mode="after")
@@ -223,8 +231,8 @@ class Settings(Model):
     host: HostSettings = HostSettings()
     store: StoreSettings = StoreSettings()
     cloud: Cloud = Cloud()
-    bots: Mapping[str, BotSettings] = Field(default_factory=dict)
-    skills: Mapping[str, SkillSettings] = Field(default_factory=dict)
+    bots: Table[BotSettings] = Field(default_factory=dict, validate_default=True)
+    skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)
 
     @property
     def default_bot(self) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 ANSWER_BYTES = 16 * 1024 * 1024
+
+# What one parser drops or turns around, another takes for a host name.
+_UNCLEAR = re.compile(r"[^!-~]|\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +79,25 @@ def is_loopback(host: str) -> bool:
 
 
 def allow_loopback(url: str) -> bool:
-    """The lab's guard: nothing leaves the machine."""
-    parts = urlsplit(url)
-    return parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
+    """The lab's guard: nothing leaves the machine, and no credentials in the URL."""
+    parts = _parts(url)
+    return parts is not None and is_loopback(parts.hostname or "")
 
 
 def allow_https_or_loopback(url: str) -> bool:
     """The usual guard: https everywhere, plain http to loopback only, no credentials in the URL."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username is not None:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+    parts = _parts(url)
+    return parts is not None and (parts.scheme == "https" or is_loopback(parts.hostname or ""))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL that can be understood in one way only; None for any other."""
+    try:
+        parts = urlsplit(url)
+        clear = _UNCLEAR.search(url) is None and parts.port != 0 and parts.username is None
+    except ValueError:
+        return None
+    return parts if clear and parts.hostname and parts.scheme in ("http", "https") else None
 
 
 class Client:
@@ -110,11 +122,14 @@ class Client:
         self._connect = connect
         self._answer_bytes = answer_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def __call__(self, request: Request) -> Response:
         """Send `request`; redirects are not followed and cookies are not kept."""
         if not self._guard(request.url):
             raise TransportFailed(code="host-not-allowed", sent=False)
+        if self._is_closed:
+            raise TransportFailed(sent=False)
         try:
             async with self._opened().request(
                 request.method,
@@ -130,13 +145,15 @@ class Client:
                 return Response(answer.status, headers, body)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as exc:
             raise TransportFailed(code="unreachable", sent=False) from exc
-        except TimeoutError as exc:
-            raise TransportFailed(code="deadline") from exc
+        except TimeoutError:
+            raise TransportFailed(code="deadline") from None
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise TransportFailed(code="unreachable") from exc
+            # Some of aiohttp's errors hold the request's headers, and with them the token.
+            raise TransportFailed(f"a peer broke off: {type(exc).__name__}") from None
 
     async def close(self) -> None:
-        """Close the pool; requests still open fail."""
+        """Close the pool for good; requests still open fail."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()

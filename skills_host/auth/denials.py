@@ -3,136 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from skills_host.errors import SkillsHostError
+from skills_host.errors import Code, SkillsHostError
 
-__all__ = ["DENIALS", "Denial", "Denied"]
+__all__ = ["DENIALS", "Denied"]
 
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """The HTTP status of a refusal, what it means, and what the caller's operator can do."""
-
-    status: int
-    meaning: str
-    fix: str
-
-
-DENIALS: Mapping[str, Denial] = MappingProxyType(
+DENIALS: Mapping[str, Code] = MappingProxyType(
     {
-        "no-header": Denial(
+        "no-header": Code(
             401, "the request has no Authorization header", "send Authorization: Bearer TOKEN"
         ),
-        "bad-scheme": Denial(
+        "bad-scheme": Code(
             401,
             "the Authorization header is not a bearer token",
             "send the word Bearer, one space and the token",
         ),
-        "token-too-long": Denial(
+        "token-too-long": Code(
             401,
             "the Authorization header is longer than 16 KB",
             "leave optional claims such as groups out of the token",
         ),
-        "malformed-token": Denial(
+        "malformed-token": Code(
             401,
             "the bearer token is not a signed JSON web token",
             "send the token as it was issued",
         ),
-        "algorithm": Denial(
+        "algorithm": Code(
             401, "the token is not signed with RS256", "use a token that the authority signed"
         ),
-        "critical-header": Denial(
+        "critical-header": Code(
             401,
             "the token's header demands an extension that this host does not know",
             "use a token without a crit header",
         ),
-        "unknown-key": Denial(
+        "unknown-key": Code(
             401,
             "the token's signing key is not among the authority's published keys",
             "check that caller and host use the same cloud",
         ),
-        "signature": Denial(
+        "signature": Code(
             401, "the token's signature does not match", "send the token as it was issued"
         ),
-        "expired": Denial(
+        "expired": Code(
             401, "the token has expired", "get a fresh token; check the clocks of both machines"
         ),
-        "not-yet-valid": Denial(
+        "not-yet-valid": Code(
             401, "the token is not valid yet", "check the clocks of both machines"
         ),
-        "issuer": Denial(
+        "issuer": Code(
             401,
             "the token comes from an issuer that this host does not accept",
             "name the caller's tenant in the bot's or the skill's settings",
         ),
-        "tenant-binding": Denial(
+        "tenant-binding": Code(
             401,
             "the token's tenant is not the tenant of its issuer",
             "use a token that its own tenant issued",
         ),
-        "audience": Denial(
+        "audience": Code(
             401,
             "the token is meant for somebody else",
             "request the token for the app id of the bot that is addressed",
         ),
-        "version": Denial(
+        "version": Code(
             401,
             "the token's version is missing or unknown",
             "use an access token of version 1.0 or 2.0",
         ),
-        "no-app-id": Denial(
+        "no-app-id": Code(
             401,
             "the token does not say which application it was issued to",
             "use a token with appid (version 1.0) or azp (version 2.0)",
         ),
-        "bad-claim": Denial(
+        "bad-claim": Code(
             401,
             "a claim of the token is missing or has the wrong type",
             "use a token that the authority made",
         ),
-        "not-a-skill": Denial(
+        "not-a-skill": Code(
             401,
             "the token is not one with which a skill calls another bot",
             "get a token with the caller's own credential and the called bot's app id as its scope",
         ),
-        "user-token": Denial(
+        "user-token": Code(
             401,
             "the token acts for a user; only an application's own token is accepted",
             "use the client credentials grant",
         ),
-        "service-url": Denial(
+        "service-url": Code(
             401,
             "the activity's serviceUrl is not the one that the token vouches for",
             "send the activity with the serviceUrl of the token",
         ),
-        "endorsement": Denial(
+        "endorsement": Code(
             403,
             "the token's signing key is not endorsed for the activity's channel",
             "send the activity with the channelId that the key is endorsed for",
         ),
-        "caller-not-allowed": Denial(
+        "caller-not-allowed": Code(
             403,
             "this application is not among the bot's allowed callers",
             "add the caller's app id to the bot's allowed_callers",
         ),
-        "skill-not-allowed": Denial(
+        "skill-not-allowed": Code(
             403,
             "this application is not among the host's skills",
             "register the skill, and its tenant if the skill's tenants are listed",
         ),
-        "not-conversation-owner": Denial(
+        "not-conversation-owner": Code(
             403,
             "the conversation belongs to another skill",
             "use the conversation id of the activity that the skill was sent",
         ),
-        "forwarded-in-lab": Denial(
+        "forwarded-in-lab": Code(
             403,
             "a host that trusts a lab authority takes no forwarded requests",
             "call the host directly on its loopback address",
         ),
-        "keys-unavailable": Denial(
+        "keys-unavailable": Code(
             503,
             "the authority's signing keys cannot be had at the moment",
             "try again soon; check that the host reaches the authority",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from string import digits
 from typing import Any
+from unicodedata import category
 
 from skills_host import Bot, Dialog, Retry, Step, Turn
 
@@ -24,7 +26,8 @@ bot = Bot()
 def destination(text: str) -> str:
     """A place name: letters, spaces, dots, hyphens and apostrophes."""
     name = " ".join(text.split())
-    sound = all(character.isalpha() or character in " .-'’" for character in name)
+    # Letters and the marks that many scripts write them with.
+    sound = all(category(character)[0] in "LM" or character in " .-'’" for character in name)
     if not 2 <= len(name) <= LONGEST_NAME or not sound:
         raise Retry("Please name a city or a country, such as Lisbon.")
     return name
@@ -43,7 +46,8 @@ def travel_date(text: str) -> str:
 
 def travellers(text: str) -> int:
     """A number from 1 to 9."""
-    count = int(text) if text.strip().isascii() and text.strip().isdigit() else 0
+    word = text.strip()
+    count = int(word) if len(word) == 1 and word in digits else 0
     if not 1 <= count <= MOST_TRAVELLERS:
         raise Retry(f"How many people, from 1 to {MOST_TRAVELLERS}?")
     return count

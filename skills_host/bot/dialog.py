@@ -73,7 +73,8 @@ class Dialog:
         """Take the turn's text as the answer to the open question."""
         stored = await turn.state.get(PROPERTY)
         answers = dict(stored["answers"])
-        step = self._steps.get(stored["step"]) or self._open(answers)
+        # A step that a newer version no longer has was not answered by these words.
+        step = self._steps.get(stored["step"])
         if step is not None:
             try:
                 answers[step.name] = step.accept(turn.text)

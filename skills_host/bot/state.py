@@ -62,7 +62,8 @@ class Properties:
         for change, version in zip(changes, versions, strict=True):
             found = by_key.get(change.key) if change.kind == KIND else None
             if found is not None:
-                found.changed = False
+                # What was set while the write was under way is still to be written.
+                found.changed = found.raw != (None if isinstance(change, Delete) else change.body)
                 found.version = NEW if isinstance(change, Delete) else version
 
     def forget(self) -> None:

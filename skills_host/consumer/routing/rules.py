@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from skills_host.activity import Activity
@@ -10,22 +11,34 @@ from skills_host.consumer.registry.compile import Skill
 
 __all__ = ["matches", "spoken", "words_of"]
 
-_WORDS = re.compile(r"\w+(?:['’]\w+)*")
+_WORDS = re.compile(r"\w+(?:'\w+)*")
 
 
 def words_of(text: str) -> str:
-    """The words of a text, without case and punctuation, single-spaced."""
-    return " ".join(_WORDS.findall(text.casefold()))
+    """The words of a text, without case and punctuation, single-spaced.
+
+    However its letters are composed and its apostrophes are curled.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return " ".join(_WORDS.findall(plain))
 
 
 def spoken(activity: Activity) -> str:
     """What was said, without the mentions of the bot itself that groups require."""
     text = activity.text or ""
-    for entity in activity.entities:
-        mention = (entity.model_extra or {}).get("text")
-        if entity.type == "mention" and isinstance(mention, str):
-            text = text.replace(mention, " ")
+    for mention in _own_mentions(activity):
+        text = text.replace(mention, " ")
     return text
+
+
+def _own_mentions(activity: Activity) -> Iterable[str]:
+    own = activity.recipient.id
+    for entity in activity.entities:
+        members = entity.model_extra or {}
+        mentioned, text = members.get("mentioned"), members.get("text")
+        is_own = isinstance(mentioned, dict) and mentioned.get("id") == own
+        if entity.type == "mention" and is_own and isinstance(text, str) and text:
+            yield text
 
 
 def matches(text: str, skills: Mapping[str, Skill]) -> list[tuple[str, str]]:

@@ -9,13 +9,20 @@ import pytest
 
 from skills.booking import bot as booking
 from skills.echo import bot as echo
-from tests.world import Town
+from skills_host.lab.authority import Authority
+from tests.world import Town, new_authority
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """One authority for all towns: making keys takes longer than most tests."""
+    return new_authority()
 
 
 @pytest.fixture
-async def empty_town(tmp_path: Path) -> AsyncIterator[Town]:
+async def empty_town(tmp_path: Path, authority: Authority) -> AsyncIterator[Town]:
     """A lab and a console channel; no bot runs yet."""
-    town = Town(tmp_path)
+    town = Town(tmp_path, authority)
     yield town
     await town.close()
 
@@ -23,7 +30,12 @@ async def empty_town(tmp_path: Path) -> AsyncIterator[Town]:
 @pytest.fixture
 async def town(empty_town: Town) -> Town:
     """A lab, a console channel, the example skills, and a root that knows them."""
-    await empty_town.start_skill("echo", echo)
-    await empty_town.start_skill("booking", booking)
-    await empty_town.start_root()
-    return empty_town
+    return await open_town(empty_town)
+
+
+async def open_town(town: Town) -> Town:
+    """Start the example skills, and a root that knows them."""
+    await town.start_skill("echo", echo)
+    await town.start_skill("booking", booking)
+    await town.start_root()
+    return town

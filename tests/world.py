@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from quart import Quart
-from quart.testing import QuartClient
 
 from skills_host import Activity, Bot, Root, Settings, create_app
 from skills_host.app import World
@@ -42,33 +43,103 @@ CLOUD = {
 
 @dataclass
 class Loopback:
-    """A `Send` into apps of this process, by their base address; `sent` keeps what went through."""
+    """A `Send` into apps of this process, by their base address; `sent` keeps what went through.
+
+    A cancelled request is a client that hangs up. `faults` come before the app of an address: they
+    give a response, a coroutine of one, or None to let the app answer.
+    """
 
     apps: dict[str, Quart] = field(default_factory=dict)
     sent: list[Request] = field(default_factory=list)
     faults: dict[str, Callable[[Request], Any]] = field(default_factory=dict)
+    served: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __call__(self, request: Request) -> Response:
         parts = urlsplit(request.url)
         base = f"{parts.scheme}://{parts.netloc}"
         self.sent.append(request)
-        if base in self.faults:
-            answer = self.faults[base](request)
-            return await answer if asyncio.iscoroutine(answer) else answer  # type: ignore[no-any-return]
-        if base not in self.apps:
-            raise TransportFailed(code="unreachable", sent=False)
-        client = QuartClient(self.apps[base], use_cookies=False)
-        path = request.url.removeprefix(base)
-        async with asyncio.timeout(request.timeout):
-            answer = await client.open(
-                path,
-                method=request.method,
-                headers={"Host": parts.netloc, **request.headers},
-                data=request.body,
-                scope_base={"client": ("127.0.0.1", 50000)},
-            )
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            return Response(answer.status_code, headers, await answer.get_data(as_text=False))
+        try:
+            async with asyncio.timeout(request.timeout):
+                fault = self.faults.get(base)
+                answer = fault(request) if fault else None
+                answer = await answer if asyncio.iscoroutine(answer) else answer
+                if answer is not None:
+                    return answer  # type: ignore[no-any-return]
+                if base in self.apps:
+                    return await self._served(self.apps[base], request)
+        except TimeoutError:
+            raise TransportFailed(code="deadline") from None
+        raise TransportFailed(code="unreachable", sent=False)
+
+    async def _served(self, app: Quart, request: Request) -> Response:
+        exchange = Exchange(request)
+        task = asyncio.create_task(app(exchange.scope, exchange.receive, exchange.send))  # type: ignore[arg-type]
+        self.served.add(task)
+        task.add_done_callback(self.served.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            exchange.events.put_nowait({"type": "http.disconnect"})
+            raise
+        return exchange.response()
+
+
+@dataclass
+class Hold:
+    """A fault: requests that `concerns` picks arrive, and wait until they are let go."""
+
+    concerns: Callable[[Request], bool] = lambda request: True
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, request: Request) -> Response | None:
+        if self.concerns(request):
+            self.arrived.set()
+            await self.go.wait()
+        return None
+
+
+class Exchange:
+    """One request and its answer as an ASGI server passes them on; paths as bytes, undecoded."""
+
+    def __init__(self, request: Request, *, pieces: Sequence[bytes] | None = None) -> None:
+        parts = urlsplit(request.url)
+        given = {"host": parts.netloc, **{k.lower(): v for k, v in request.headers.items()}}
+        if pieces is None:
+            given.setdefault("content-length", str(len(request.body or b"")))
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "asgi": {"version": "3.0"},
+            "method": request.method,
+            "scheme": parts.scheme,
+            "path": unquote(parts.path),
+            "raw_path": parts.path.encode(),
+            "query_string": parts.query.encode(),
+            "root_path": "",
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in given.items()],
+            "client": ("127.0.0.1", 50000),
+            "extensions": {},
+        }
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        for piece in pieces or [request.body or b""]:
+            self.events.put_nowait({"type": "http.request", "body": piece, "more_body": True})
+        self.events.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+
+    async def receive(self) -> dict[str, Any]:
+        return await self.events.get()
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            self._status = event["status"]
+            self._headers = {k.decode().lower(): v.decode() for k, v in event["headers"]}
+        self._body += event.get("body", b"")
+
+    def response(self) -> Response:
+        return Response(self._status, self._headers, bytes(self._body))
 
 
 def bot_settings(kind: str, name: str, **more: Any) -> dict[str, Any]:
@@ -90,15 +161,20 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
     )
 
 
+def new_authority() -> Authority:
+    """The lab's authority with every bot of the world registered; making its keys takes a while."""
+    apps = [LabApp(app_id, f"{name}-secret") for name, app_id in IDS.items()]
+    return Authority(apps=apps, base_url=LAB)
+
+
 class Town:
     """The lab, a console channel, one root and its skills, all in this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, authority: Authority | None = None) -> None:
         self.folder = folder
         self.send = Loopback()
         self.now = time.time
-        apps = [LabApp(app_id, f"{name}-secret") for name, app_id in IDS.items()]
-        self.authority = Authority(apps=apps, base_url=LAB, now=lambda: self.now())
+        self.authority = authority or new_authority()
         self.console = Console(
             base_url=CONSOLE,
             bot_url=f"{ROOT}/api/messages",
@@ -144,15 +220,14 @@ class Town:
         """Stop all hosts, skills first, so that nothing calls what is gone."""
         for base in sorted(self._running, reverse=True):
             await self.stop(base)
+        await asyncio.gather(*self.send.served)
 
     async def post(
         self, text: str, *, user: str = "ann", conversation: str = "c1", **members: Any
     ) -> Response:
         """What `user` says, posted to the root as the channel does."""
         group = bool(members.pop("is_group", False))
-        activity = self.console.activity(
-            text, user=user, conversation=conversation, is_group=group
-        )
+        activity = self.console.activity(text, user=user, conversation=conversation, is_group=group)
         return await self.console.post(activity | members, timeout=20)
 
     async def say(self, text: str, **where: Any) -> list[str]:
@@ -176,6 +251,30 @@ class Town:
             if request.url.startswith(SKILLS[name])
         ]
 
+    def handle(self, name: str) -> str:
+        """The conversation id that the skill was given last."""
+        return self.to_skill(name)[-1].conversation.id or ""
+
+    async def callback(
+        self,
+        name: str,
+        handle: str,
+        activity: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        to: str = "",
+    ) -> tuple[int, str]:
+        """What the skill `name` asks of the root's skill host: status and error code."""
+        url = f"{ROOT}/api/skills/v3/conversations/{handle}/activities{to}"
+        body = None if activity is None else json.dumps(activity).encode()
+        return await self.call(method, url, self.bearer(name), body)
+
+    def records(self, kind: str, *, of: str = "root") -> dict[str, bytes]:
+        """What a host's store holds of one kind."""
+        with contextlib.closing(sqlite3.connect(self.folder / f"{of}.db")) as file:
+            rows = file.execute("SELECT key, body FROM records WHERE kind = ?", (kind,))
+            return dict(rows.fetchall())
+
     def bearer(self, client: str, *, audience: str = "root", **claims: Any) -> dict[str, str]:
         """Request headers with a token of one bot for another."""
         token = self.authority.app_token(
@@ -185,9 +284,7 @@ class Town:
 
     def channel_bearer(self, *, audience: str = "root", **claims: Any) -> dict[str, str]:
         """Request headers with the channel's token."""
-        token = self.authority.channel_token(
-            audience=IDS[audience], service_url=CONSOLE, **claims
-        )
+        token = self.authority.channel_token(audience=IDS[audience], service_url=CONSOLE, **claims)
         return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     async def call(

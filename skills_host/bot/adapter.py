@@ -13,7 +13,7 @@ from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.bot.turn import Channel, ReplyBuffer, Turn, invoke_response_activity
-from skills_host.errors import SkillsHostError, StateConflict
+from skills_host.errors import SkillsHostError, error_body
 from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Store
 from skills_host.wire import encode
@@ -97,8 +97,8 @@ class Adapter:
             ),
             channel=buffer,
         )
-        status = await self._guarded(turn)
-        return Outcome(_answer(turn, buffer, status=status), tuple(turn.unsaved()))
+        failure = await self._guarded(turn, self._handle)
+        return Outcome(_answer(turn, buffer, failure), tuple(turn.unsaved()))
 
     async def continue_conversation(
         self,
@@ -109,10 +109,12 @@ class Adapter:
         activity: Activity | None = None,
         speaker: str | None = None,
         name: str = "ContinueConversation",
+        guarded: bool = False,
     ) -> None:
         """Run `run` in a conversation that was begun earlier, inside all middleware.
 
-        Errors are the caller's. State that the turn changed is saved when it returns.
+        Errors are the caller's; if `guarded`, they end here and the user is told instead. State
+        that the turn changed is saved when it returns.
         """
         new_id = self._new_id()
         turn = self._turn(
@@ -122,7 +124,10 @@ class Adapter:
             place=place,
             speaker=speaker,
         )
-        await compose(self.bot.middleware, run)(turn)
+        if guarded:
+            await self._guarded(turn, run)
+        else:
+            await compose(self.bot.middleware, run)(turn)
         await turn.save()
 
     def audience(self, identity: Identity) -> str:
@@ -162,44 +167,50 @@ class Adapter:
             speaker=speaker,
         )
 
-    async def _guarded(self, turn: Turn) -> int:
-        """Run the bot's code; the border where any exception ends. The answer's status."""
+    async def _guarded(self, turn: Turn, handle: Handler) -> SkillsHostError | None:
+        """Run the bot's code; the border where any exception ends.
+
+        What is left of a failure when it could not be told to the user either.
+        """
         try:
-            await compose(self.bot.middleware, self._handle)(turn)
-            return 200
+            await compose(self.bot.middleware, handle)(turn)
+            return None
         except Exception as exc:
             code = exc.code if isinstance(exc, SkillsHostError) else type(exc).__name__
             log.exception("turn of %s failed: %s", self.name, code)
-            return await self._apologise(turn, exc)
+        # The user is asked to try again, so what this attempt changed must not count.
+        turn.state.forget()
+        turn.user.forget()
+        return await self._apologised(turn)
 
-    async def _apologise(self, turn: Turn, failure: Exception) -> int:
-        """Tell the user, and a calling bot that its skill is done for; 200 if they were told."""
+    async def _apologised(self, turn: Turn) -> SkillsHostError | None:
+        """Tell the user, and a calling bot that its skill is done for."""
         if turn.activity.type == "invoke":
             turn.respond(500)
-            return 500
-        if isinstance(failure, StateConflict):
-            turn.state.forget()
-            turn.user.forget()
+            return None
         try:
             await turn.send(APOLOGY)
             if turn.is_from_skill_consumer and not turn.has_ended:
                 await turn.end(code="SkillError")
-            return 200
-        except SkillsHostError as exc:
-            log.error("the user of %s could not be told: %s", self.name, exc.code)
-            return exc.status
+            return None
+        except Exception as exc:
+            failure = exc if isinstance(exc, SkillsHostError) else SkillsHostError()
+            log.error("the user of %s could not be told: %s", self.name, failure.code)
+            return failure
 
 
-def _answer(turn: Turn, buffer: ReplyBuffer | None, *, status: int) -> Answer:
+def _answer(turn: Turn, buffer: ReplyBuffer | None, failure: SkillsHostError | None) -> Answer:
     response = turn.invoke_response
     if buffer is not None:
         return Answer(200, _expected_replies(buffer.activities, turn))
-    if turn.activity.type == "invoke":
-        if response is None:
-            return Answer(501 if status == 200 else status)
-        body = b"" if response.body is None else encode(response.body)
-        return Answer(response.status, body)
-    return Answer(status)
+    if failure is not None:
+        # A channel's refusal is not the caller's fault, and 401 or 403 would look like it.
+        return Answer(max(failure.status, 500), encode(error_body(failure)))
+    if turn.activity.type != "invoke":
+        return Answer()
+    if response is None:
+        return Answer(501)
+    return Answer(response.status, b"" if response.body is None else encode(response.body))
 
 
 def _expected_replies(activities: Sequence[Activity], turn: Turn) -> bytes:

@@ -47,7 +47,7 @@ class Bot:
         """Handle messages: all of them (`@bot.on_message`), or those with exactly these words."""
         if len(given) == 1 and callable(given[0]):
             return self._on("message", (None,))(given[0])
-        return self._on("message", tuple(folded(words) for words in given))
+        return self._on("message", tuple(folded(words) for words in given) or (None,))
 
     def on_event(self, *names: str) -> Callable[[Handler], Handler]:
         """Handle events with one of these names; all events if none is given."""
@@ -101,7 +101,7 @@ class Bot:
         Without `catch_all`, plain `on_message` does not count.
         """
         type = turn.activity.type
-        if type == "endOfConversation":
+        if type == "endOfConversation" and self._dialogs:
             turn.state.delete(PROPERTY)
         if type in ("message", "event") and await self._in_dialog(turn):
             return True

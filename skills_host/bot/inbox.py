@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, session_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer
-from skills_host.errors import SkillsHostError, StateConflict, VersionConflict
+from skills_host.errors import SkillsHostError, StateConflict, VersionConflict, error_body
 from skills_host.store.records import NEW, Change, Put, Store
 from skills_host.wire import decode, decode_members, encode, encode_members
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 KIND = "inbound"
 
+_ResultT = TypeVar("_ResultT")
+
 
 class Tasks:
     """The tasks that the host owns: what must go on when a request's client hangs up."""
@@ -34,30 +36,43 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._stopped = False
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run `work` in a task; refused with `stopping` once the host stops."""
-        if self._stopping:
+    def start(self, work: Coroutine[Any, Any, _ResultT]) -> asyncio.Task[_ResultT]:
+        """Run new `work` in a task; refused with `stopping` once the host stops."""
+        return self._task(work, refused=self._stopping)
+
+    def follow(self, work: Coroutine[Any, Any, _ResultT]) -> asyncio.Task[_ResultT]:
+        """Run `work` that work already begun may wait for; refused only when that is over too."""
+        return self._task(work, refused=self._stopped)
+
+    async def finish(self, work: Coroutine[Any, Any, _ResultT]) -> _ResultT:
+        """`follow` and wait for the result; a cancelled caller stops only the waiting."""
+        return await asyncio.shield(self.follow(work))
+
+    async def stop(self, seconds: float) -> None:
+        """Take nothing new, let what runs finish for so long, then cancel it."""
+        self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._running:
+                    await asyncio.wait(self._running)
+        self._stopped = True
+        for task in tuple(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
+
+    def _task(
+        self, work: Coroutine[Any, Any, _ResultT], *, refused: bool
+    ) -> asyncio.Task[_ResultT]:
+        if refused:
             work.close()
             raise SkillsHostError(code="stopping")
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
-
-    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run `work` in a task and wait for it; a cancelled caller stops only the waiting."""
-        return await asyncio.shield(self.start(work))
-
-    async def stop(self, seconds: float) -> None:
-        """Take nothing new, let what runs finish for so long, then cancel it."""
-        self._stopping = True
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in tuple(self._running):
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=1)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -130,8 +145,7 @@ class Inbox:
             task = self._tasks.start(self._taken(activity, identity, key))
             self._open[key] = task
             task.add_done_callback(lambda _: self._open.pop(key, None))
-        answer: Answer = await asyncio.shield(task)
-        return answer
+        return await asyncio.shield(task)
 
     def _key(self, activity: Activity, identity: Identity) -> str:
         # A consumer gives the activities it makes by itself the id of the one that caused them:
@@ -182,7 +196,7 @@ class Inbox:
         except VersionConflict as exc:
             log.error("state of a turn was changed meanwhile: %s", exc.code)
         conflict = StateConflict()
-        answer = Answer(conflict.status, encode({"error": {"code": conflict.code}}))
+        answer = Answer(conflict.status, encode(error_body(conflict)))
         await self._store.write([Put(KIND, done.key, _done(answer), expires=done.expires)])
         return answer
 

@@ -26,7 +26,11 @@ __all__ = [
     "Turn",
     "invoke_response_activity",
     "invoke_response_of",
+    "spoken",
 ]
+
+# Nobody mentions a bot more often than this in what is meant to be read.
+MENTIONS = 20
 
 
 class Channel(Protocol):
@@ -124,8 +128,8 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """What the user said, without surrounding white space; empty for other activities."""
-        return (self.activity.text or "").strip()
+        """What the user said, without mentions of the bot; empty for other activities."""
+        return spoken(self.activity)
 
     @property
     def is_from_skill_consumer(self) -> bool:
@@ -139,12 +143,12 @@ class Turn:
         """
         if isinstance(activity, str):
             activity = Activity.make("message", text=activity)
-        return await self._out(reply_to(self.reference, activity), self._send_now)
+        return await self._out(reply_to(self.reference, activity), partial(self._send_now, None))
 
     async def relay(self, activity: Activity, *, reply_to_id: str | None) -> str:
-        """Pass on what a skill said, as an answer to `reply_to_id`; otherwise like `send`."""
+        """Pass on what the turn's `speaker` said, as an answer to `reply_to_id`."""
         restored = restored_for_user(activity, self.reference, reply_to_id=reply_to_id)
-        return await self._out(restored, self._send_now)
+        return await self._out(restored, partial(self._send_now, self.speaker))
 
     async def update(self, activity_id: str, activity: Activity | str) -> str:
         """Replace something that was said; its id."""
@@ -165,7 +169,7 @@ class Turn:
         await self.send(end_of_conversation(code=code, value=value, text=text))
 
     def respond(self, status: int, body: Any = None) -> None:
-        """Answer the invoke of this turn."""
+        """Answer the invoke of this turn; `status` is an HTTP status from 200 to 599."""
         self.invoke_response = InvokeResponse(status, body)
 
     def next_effect(self) -> str:
@@ -200,13 +204,13 @@ class Turn:
         """The one way out: every hook sees what goes to the user, whoever said it."""
         return await compose(self._hooks, deliver)(self, activity)
 
-    async def _send_now(self, _: Turn, activity: Activity) -> str:
+    async def _send_now(self, speaker: str | None, _: Turn, activity: Activity) -> str:
         if activity.type == "invokeResponse":
             self._take_invoke_response(activity)
             return ""
         if activity.type == "trace" and activity.channel_id != "emulator":
             return ""
-        return await self.channel.send(activity, key=self.next_effect(), speaker=self.speaker)
+        return await self.channel.send(activity, key=self.next_effect(), speaker=speaker)
 
     async def _update_now(self, activity_id: str, _: Turn, activity: Activity) -> str:
         return await self.channel.update(activity, activity_id=activity_id)
@@ -215,6 +219,20 @@ class Turn:
         """Only the first answer to an invoke counts."""
         if self.invoke_response is None:
             self.invoke_response = invoke_response_of(activity.value)
+
+
+def spoken(activity: Activity) -> str:
+    """What was said, without white space around it and without the mentions of the bot itself
+    that groups require. Pure."""
+    text = activity.text or ""
+    bot = activity.recipient.id
+    for entity in activity.entities[:MENTIONS]:
+        members = entity.model_extra or {}
+        who, words = members.get("mentioned"), members.get("text")
+        is_other = isinstance(who, dict) and who.get("id") != bot
+        if entity.type == "mention" and isinstance(words, str) and words and not is_other:
+            text = text.replace(words, " ")
+    return text.strip()
 
 
 def invoke_response_of(value: Any) -> InvokeResponse:
@@ -226,7 +244,9 @@ def invoke_response_of(value: Any) -> InvokeResponse:
         return InvokeResponse(500)
     members = {str(name).lower(): inner for name, inner in value.items()}
     status = members.get("status")
-    return InvokeResponse(status if isinstance(status, int) else 500, members.get("body"))
+    if type(status) is not int or not 200 <= status <= 599:
+        status = 500
+    return InvokeResponse(status, members.get("body"))
 
 
 def invoke_response_activity(response: InvokeResponse) -> Activity:

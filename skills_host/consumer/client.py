@@ -48,13 +48,12 @@ class SkillClient:
             self.tokens.forget(skill.app_id, token=token)
             token = await self.tokens.token(skill.app_id)
             answer = await self._once(skill, body, conversation_id, token)
-        if activity.type == "invoke" and activity.delivery_mode != "expectReplies":
-            return SkillAnswer(answer.status, body=_json(answer.body))
+        in_answer = activity.delivery_mode == "expectReplies"
+        if activity.type == "invoke":
+            return _invoke_answer(answer, in_answer=in_answer)
         if not answer.ok:
-            raise SkillFailed(f"{skill.name} answered {answer.status}", answered=answer.status)
-        if activity.delivery_mode == "expectReplies":
-            return SkillAnswer(answer.status, replies_of(answer.body))
-        return SkillAnswer(answer.status)
+            raise _failure(answer)
+        return SkillAnswer(answer.status, replies_of(answer.body) if in_answer else ())
 
     async def _once(self, skill: Skill, body: bytes, conversation_id: str, token: str) -> Response:
         try:
@@ -80,16 +79,43 @@ class SkillClient:
 def replies_of(body: bytes) -> tuple[Activity, ...]:
     """The replies in an `expectReplies` answer, in order; none where there is no list.
 
-    Agents SDK for .NET answers an invoke with a top-level `body` beside the list.
-    Raises `SkillFailed` for a body that is not JSON.
+    Raises `SkillFailed` for a body that is not JSON and for replies that are not activities.
     """
     if not body.strip():
         return ()
     try:
         members = decode_members(body)
-        return tuple(map(Activity.parse, decode_elements(members.get("activities", b"null"))))
+        return tuple(map(_reply, decode_elements(members.get("activities", b"null"))))
     except BadInput as exc:
         raise SkillFailed("the skill's answer is not an expectReplies answer") from exc
+
+
+def _reply(element: bytes) -> Activity:
+    reply = Activity.parse(element)
+    # Reading these refuses other types; the rest of a reply is nobody's business but the user's.
+    named = (reply.type, reply.name, reply.code, reply.text)
+    if not named[0]:
+        raise BadInput("type is missing", code="missing-member")
+    return reply
+
+
+def _invoke_answer(answer: Response, *, in_answer: bool) -> SkillAnswer:
+    """Any status is an answer to an invoke.
+
+    With `in_answer` the response is one of the replies; only the Agents SDK for .NET puts it into
+    the status and a member `body` beside them.
+    """
+    if not in_answer:
+        return SkillAnswer(answer.status, body=_json(answer.body))
+    document = _json(answer.body)
+    if not answer.ok and not (isinstance(document, dict) and "activities" in document):
+        raise _failure(answer)
+    body = document.get("body") if isinstance(document, dict) else None
+    return SkillAnswer(answer.status, replies_of(answer.body), body)
+
+
+def _failure(answer: Response) -> SkillFailed:
+    return SkillFailed(f"the skill answered {answer.status}", answered=answer.status)
 
 
 def _json(body: bytes) -> Any:

@@ -14,7 +14,14 @@ from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.errors import UnknownConversation
 
-__all__ = ["SkillHost"]
+__all__ = ["SkillHost", "is_for_bot"]
+
+
+def is_for_bot(activity: Activity) -> bool:
+    """True for what a skill says to the root's bot and not to the user. Pure."""
+    if activity.type in ("command", "commandResult"):
+        return not (activity.name or "").startswith("application/")
+    return activity.type == "event"
 
 
 class SkillHost:
@@ -45,8 +52,8 @@ class SkillHost:
     ) -> str:
         """An activity from a skill; the id that it may update or delete it by.
 
-        An end closes the conversation first and is told to the root's bot; an event is for the
-        root's bot alone; everything else goes to the user.
+        An end closes the conversation first and is told to the root's bot; an event, or a command
+        of its own, is for the root's bot alone; everything else goes to the user.
         """
         conversation = await self._conversations.find(handle, identity)
         sent: str = await self._tasks.finish(
@@ -93,7 +100,7 @@ class SkillHost:
 
         if activity.type == "endOfConversation":
             await self._end(conversation, activity, identity)
-        elif activity.type == "event":
+        elif is_for_bot(activity):
             await self._turn(conversation, self._to_bot, identity, activity)
         else:
             await self._turn(conversation, relay, identity)
@@ -124,4 +131,6 @@ class SkillHost:
             identity=identity,
             activity=None if activity is None else received_in(activity, reference),
             speaker=conversation.skill,
+            # What the root's bot does wrong is not the skill's to know.
+            guarded=activity is not None,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from skills_host.activity import Activity
@@ -11,13 +12,14 @@ from skills_host.addressing import addressed_to_skill, end_of_conversation, rece
 from skills_host.bot.adapter import Place
 from skills_host.bot.handlers import Bot
 from skills_host.bot.inbox import Tasks
-from skills_host.bot.turn import Turn
+from skills_host.bot.turn import Turn, spoken
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillAnswer, SkillClient
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
+from skills_host.consumer.host import is_for_bot
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.route import RouteKind, is_reserved, route
-from skills_host.consumer.routing.rules import spoken, words_of
+from skills_host.consumer.routing.rules import words_of
 from skills_host.errors import SkillFailed, SkillsHostError, TokenUnavailable, VersionConflict
 from skills_host.settings import Delivery
 
@@ -41,6 +43,10 @@ class RootTexts:
     cancelled: str = "{title} was cancelled."
     nothing_to_cancel: str = "There is nothing to cancel."
     unavailable: str = "{title} is not available right now. Please try again later."
+
+
+class _FloorChanged(Exception):
+    """The floor changed between reading and taking it; nothing was done."""
 
 
 class Root(Bot):
@@ -102,8 +108,7 @@ class Orchestrator:
             try:
                 await self._handle(turn)
                 return
-            except VersionConflict:
-                # The floor changed between reading and taking it: decide again.
+            except _FloorChanged:
                 continue
         raise VersionConflict("session", turn.session)
 
@@ -112,7 +117,6 @@ class Orchestrator:
         await self._root.handled(turn)
         skill = self._skills().get(turn.speaker or "")
         if skill is not None and skill.texts.ended:
-            turn.speaker = None
             await turn.send(skill.texts.ended)
 
     # Deciding
@@ -128,6 +132,7 @@ class Orchestrator:
             if skill is None:
                 await self._conversations.end(floor.key, active.handle)
                 await self._say(turn, self._root.texts.unavailable, title=active.skill)
+                await self._synthetic_end(turn, active.skill, "channelFailed")
                 return
             await self._forward(turn, skill, floor)
         elif turn.activity.type == "message":
@@ -138,7 +143,7 @@ class Orchestrator:
     async def _route(self, turn: Turn, floor: Floor) -> None:
         if await self._root.handled(turn, catch_all=False):
             return
-        text = spoken(turn.activity)
+        text = turn.text
         decision = route(text, self._skills())
         texts = self._root.texts
         if decision.skill is not None:
@@ -165,7 +170,10 @@ class Orchestrator:
     async def _forward(self, turn: Turn, skill: Skill, floor: Floor) -> None:
         place = Place(turn.reference, turn.audience, turn.session)
         conversation, changes = self._conversations.given(floor, skill, place)
-        await turn.save(changes)
+        try:
+            await turn.save(changes)
+        except VersionConflict as exc:
+            raise _FloorChanged from exc
         outgoing = addressed_to_skill(
             turn.activity,
             conversation_id=conversation.handle,
@@ -185,27 +193,21 @@ class Orchestrator:
         self, turn: Turn, skill: Skill, conversation: SkillConversation, answer: SkillAnswer
     ) -> None:
         """Pass on what came back with the POST: replies in order, an end where it stands."""
-        if turn.activity.type == "invoke" and skill.delivery is Delivery.NORMAL:
-            turn.respond(answer.status, answer.body)
         end: Activity | None = None
-        turn.speaker = skill.name
         for reply in answer.replies:
             if reply.type == "endOfConversation":
                 end = end or reply
-            elif reply.type == "event":
-                await self._as_bot(turn, reply)
-            else:
-                await turn.relay(reply, reply_to_id=turn.reference.activity_id)
+                continue
+            with _from_skill(turn, reply, skill.name):
+                if is_for_bot(reply):
+                    await self._root.handled(turn)
+                else:
+                    await turn.relay(reply, reply_to_id=turn.reference.activity_id)
+        if turn.activity.type == "invoke" and turn.invoke_response is None:
+            turn.respond(answer.status, answer.body)
         if end is not None and await self._conversations.end(turn.session, conversation.handle):
-            turn.activity = received_in(end, turn.reference)
-            await self.ended(turn)
-
-    async def _as_bot(self, turn: Turn, reply: Activity) -> None:
-        own, turn.activity = turn.activity, received_in(reply, turn.reference)
-        try:
-            await self._root.handled(turn)
-        finally:
-            turn.activity = own
+            with _from_skill(turn, end, skill.name):
+                await self.ended(turn)
 
     async def _failed(
         self,
@@ -215,12 +217,12 @@ class Orchestrator:
         failure: SkillsHostError,
     ) -> None:
         """Take the floor from a skill that cannot be used, and say so."""
+        if turn.activity.type == "invoke":
+            turn.respond(502)
         # Whoever cancelled the call has told the user.
         if failure.code == "skill-cancelled":
             return
         log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
-        if turn.activity.type == "invoke":
-            turn.respond(502)
         if await self._conversations.end(turn.session, conversation.handle) is None:
             return
         code = "botTimedOut" if failure.code == "deadline" else "channelFailed"
@@ -228,7 +230,7 @@ class Orchestrator:
             self._tell_skill(turn, skill, conversation, code="botTimedOut")
         text = skill.texts.unavailable or self._root.texts.unavailable
         await self._say(turn, text, title=skill.title)
-        await self._synthetic_end(turn, skill, code)
+        await self._synthetic_end(turn, skill.name, code)
 
     # Cancelling
 
@@ -248,8 +250,7 @@ class Orchestrator:
             said = skill.texts.cancelled if skill else None
             title = skill.title if skill else active.skill
             await self._say(turn, said or self._root.texts.cancelled, title=title)
-        if skill is not None:
-            await self._synthetic_end(turn, skill, "userCancelled")
+        await self._synthetic_end(turn, active.skill, "userCancelled")
 
     def _tell_skill(
         self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
@@ -262,7 +263,7 @@ class Orchestrator:
         outgoing = addressed_to_skill(
             end, conversation_id=conversation.handle, service_url=self._host_url
         )
-        self._tasks.start(self._told(skill, outgoing, conversation.handle))
+        self._tasks.follow(self._told(skill, outgoing, conversation.handle))
 
     async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
         try:
@@ -270,11 +271,10 @@ class Orchestrator:
         except SkillsHostError as exc:
             log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
 
-    async def _synthetic_end(self, turn: Turn, skill: Skill, code: str) -> None:
+    async def _synthetic_end(self, turn: Turn, skill: str, code: str) -> None:
         """The end that a skill did not send, as the root's bot gets to see it."""
-        turn.activity = received_in(end_of_conversation(code=code), turn.reference)
-        turn.speaker = skill.name
-        await self._root.handled(turn)
+        with _from_skill(turn, end_of_conversation(code=code), skill):
+            await self._root.handled(turn)
 
     async def _say(self, turn: Turn, text: str, *, title: str = "", choices: str = "") -> None:
         filled = {"title": title, "choices": choices, "skills": self._listed()}
@@ -287,6 +287,17 @@ class Orchestrator:
         if not skills:
             return self._root.texts.no_skills
         return "I can pass you on to: " + "; ".join(map(_introduced, skills)) + "."
+
+
+@contextmanager
+def _from_skill(turn: Turn, activity: Activity, skill: str) -> Iterator[None]:
+    """For as long as it lasts, the turn is about what a skill said."""
+    own = turn.activity, turn.speaker
+    turn.activity, turn.speaker = received_in(activity, turn.reference), skill
+    try:
+        yield
+    finally:
+        turn.activity, turn.speaker = own
 
 
 def _introduced(skill: Skill) -> str:

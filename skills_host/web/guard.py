@@ -7,32 +7,63 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from skills_host.activity import Activity, check_received
+from skills_host.activity import Activity, check_received, wire_name
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.auth.verify import Door, Verifier
 from skills_host.errors import BadInput, SkillsHostError, error_body
 from skills_host.wire import decode_members, encode
 
-__all__ = ["Guard", "answer_errors", "json_response"]
+__all__ = ["Guard", "WrongMethod", "answer_errors", "json_response"]
 
 log = logging.getLogger(__name__)
 
 # Above this many bytes, JSON is taken apart in a thread beside the event loop.
 LARGE = 128 * 1024
 
+# The members that a turn may read.
+TYPED = (
+    "type",
+    "id",
+    "name",
+    "text",
+    "code",
+    "locale",
+    "delivery_mode",
+    "reply_to_id",
+    "channel_id",
+    "service_url",
+    "from_",
+    "recipient",
+    "conversation",
+    "entities",
+)
+
+# These have no body, whatever a bot or skill wants to put there.
+_BODILESS = frozenset({204, 205, 304})
+
 _HTTP_CODES = {404: "not-found", 405: "method", 408: "deadline", 413: "too-large"}
+
+
+class WrongMethod(SkillsHostError):
+    """The address is known, but takes only the methods `allowed`."""
+
+    code = "method"
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__()
+        self.allowed = ", ".join(sorted(set(allowed)))
 
 
 def json_response(body: bytes, status: int = 200) -> Response:
     """JSON bytes, or nothing at all, as a response."""
-    if not body:
+    if not body or status in _BODILESS:
         return Response(b"", status)
     return Response(body, status, content_type="application/json")
 
@@ -59,20 +90,22 @@ class Guard:
 
     async def received(self, identity: Identity) -> Activity:
         """The request's body as a complete activity that fits the identity."""
-        activity = await self.activity()
-        check_received(activity)
+        activity = await self._read(check_received)
         self._verifier.bind(identity, activity)
         return activity
 
     async def activity(self) -> Activity:
-        """The request's body as an activity with a type."""
+        """The request's body as an activity with a type; who sent it is known otherwise."""
+        return await self._read(_check_type)
+
+    async def _read(self, check: Callable[[Activity], None]) -> Activity:
         try:
             body: bytes = await request.get_data(False, False, False)
         except RequestEntityTooLarge:
             raise BadInput(code="too-large") from None
         if len(body) <= LARGE:
-            return Activity(decode_members(body))
-        return Activity(await asyncio.to_thread(decode_members, body))
+            return _checked(body, check)
+        return await asyncio.to_thread(_checked, body, check)
 
     def _check_announced(self) -> None:
         kind = request.mimetype
@@ -82,6 +115,28 @@ class Guard:
             raise BadInput(code="content-type")
         if (request.content_length or 0) > self._body_bytes:
             raise BadInput(code="too-large")
+
+
+def _checked(body: bytes, check: Callable[[Activity], None]) -> Activity:
+    activity = Activity(decode_members(body))
+    for name in TYPED:
+        _check_readable(name, activity.raw(wire_name(name)) or b"")
+    check(activity)
+    for name in TYPED:
+        # Reading a member refuses one of the wrong type, before anything is done.
+        getattr(activity, name)
+    return activity
+
+
+def _check_readable(name: str, raw: bytes) -> None:
+    # A codec does not let others in while it builds a million lists; a string is one step.
+    if len(raw) > LARGE and not raw.startswith(b'"'):
+        raise BadInput(f"{wire_name(name)} is too large", code="too-large")
+
+
+def _check_type(activity: Activity) -> None:
+    if not activity.type:
+        raise BadInput("type is missing", code="missing-member")
 
 
 def _is_proxied() -> bool:
@@ -107,6 +162,8 @@ async def _known(error: SkillsHostError) -> Response:
     elif error.status >= 500:
         log.error("%s %s failed: %s", request.method, request.endpoint, error.code)
     response = json_response(encode(error_body(error)), error.status)
+    if isinstance(error, WrongMethod):
+        response.headers["Allow"] = error.allowed
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.status == 503:

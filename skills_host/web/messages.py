@@ -15,7 +15,7 @@ def messages(name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str) -> Bluep
     """The door of the bot `name`."""
     door = Blueprint(f"messages-{name}", __name__)
 
-    @door.post("/api/messages", endpoint="messages")
+    @door.post("/api/messages", endpoint="messages", provide_automatic_options=False)
     async def receive() -> Response:
         identity = await guard.admit(door=Door.MESSAGES, bot_app_id=bot_app_id, with_body=True)
         answer = await inbox.take(await guard.received(identity), identity)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from quart import Blueprint, Response, request
@@ -16,13 +17,13 @@ from skills_host.auth.claims import Identity
 from skills_host.auth.verify import Door
 from skills_host.consumer.host import SkillHost
 from skills_host.errors import BadInput, NotOffered, SkillsHostError
-from skills_host.web.guard import Guard, json_response
+from skills_host.web.guard import Guard, WrongMethod, json_response
 from skills_host.wire import encode
 
 __all__ = ["Operation", "operation_at", "skill_host"]
 
 BASE = "/api/skills"
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"]
 
 # (what follows v3/conversations, with {} for an id) → {method: operation}. A fixed word comes
 # before an id in the same place.
@@ -51,30 +52,27 @@ class Operation:
 def operation_at(method: str, raw_path: bytes) -> Operation:
     """The operation at a raw path below the base. Pure.
 
-    Raises `SkillsHostError` (`not-found`, `method`) and `BadInput` (`bad-id`).
+    Raises `SkillsHostError` (`not-found`), `WrongMethod`, and `BadInput` (`bad-id`).
     """
-    parts = [part for part in raw_path.split(b"/") if part]
+    # Clients put a slash between the serviceUrl and the rest, whether or not it ends in one.
+    parts = raw_path.strip(b"/").split(b"/")
     if parts[:2] != [b"v3", b"conversations"]:
         raise SkillsHostError(code="not-found")
     rest = parts[2:]
-    for route, methods in ROUTES.items():
-        if len(route) == len(rest) and all(_fits(*pair) for pair in zip(route, rest, strict=True)):
-            # `…/activities/history` is an id for every method but POST.
-            if method in methods:
-                ids = (part for word, part in zip(route, rest, strict=True) if word == "{}")
-                return Operation(methods[method], tuple(map(_id, ids)))
-    known = {len(route) for route in ROUTES}
-    raise SkillsHostError(code="method" if len(rest) in known and _named(rest) else "not-found")
+    fitting = [route for route in ROUTES if _fits(route, rest)]
+    if not fitting:
+        raise SkillsHostError(code="not-found")
+    for route in fitting:
+        # `…/activities/history` is an id for every method but POST.
+        if method in ROUTES[route]:
+            ids = (part for word, part in zip(route, rest, strict=True) if word == "{}")
+            return Operation(ROUTES[route][method], tuple(map(_id, ids)))
+    raise WrongMethod(method for route in fitting for method in ROUTES[route])
 
 
-def _fits(word: str, part: bytes) -> bool:
-    return word == "{}" or word.encode() == part.lower()
-
-
-def _named(rest: list[bytes]) -> bool:
-    return any(
-        len(route) == len(rest) and all(_fits(*pair) for pair in zip(route, rest, strict=True))
-        for route in ROUTES
+def _fits(route: tuple[str, ...], rest: list[bytes]) -> bool:
+    return len(route) == len(rest) and all(
+        word in ("{}", part.decode("latin-1")) for word, part in zip(route, rest, strict=True)
     )
 
 
@@ -83,16 +81,28 @@ def _id(part: bytes) -> str:
         text = unquote_to_bytes(part).decode("utf-8")
     except UnicodeDecodeError:
         raise BadInput("an id in the path is not UTF-8", code="bad-id") from None
-    if len(text) > ID_CHARACTERS or "\0" in text:
-        raise BadInput(code="bad-id")
+    if not 0 < len(text) <= ID_CHARACTERS or any(map(_is_control, text)):
+        raise BadInput("an id in the path is empty, too long or has controls", code="bad-id")
     return text
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or character == "\x7f"
 
 
 def skill_host(name: str, *, guard: Guard, host: SkillHost, bot_app_id: str) -> Blueprint:
     """The skill host of the root `name`."""
     door = Blueprint(f"skills-{name}", __name__)
+    every: dict[str, Any] = {
+        "methods": METHODS,
+        "endpoint": "skills",
+        "merge_slashes": False,
+        "provide_automatic_options": False,
+    }
 
-    @door.route(f"{BASE}/<path:_rest>", methods=METHODS, endpoint="skills")
+    # Encoded slashes come decoded here, several in a row too: nothing of that is to be mended.
+    @door.route(f"{BASE}//<path:_rest>", **every)
+    @door.route(f"{BASE}/<path:_rest>", **every)
     async def callback(_rest: str) -> Response:
         below = _raw_path().partition(BASE.encode())[2]
         operation = operation_at(request.method, below)

@@ -1,0 +1,77 @@
+"""The routes of the Connector REST API: every operation, and ids of any kind."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skills_host.errors import BadInput, SkillsHostError
+from skills_host.web.guard import WrongMethod
+from skills_host.web.skills import Operation, operation_at
+
+OPERATIONS = {
+    "POST /v3/conversations": Operation("create"),
+    "GET /v3/conversations": Operation("list"),
+    "POST /v3/conversations/c/activities": Operation("send", ("c",)),
+    "POST /v3/conversations/c/activities/a": Operation("reply", ("c", "a")),
+    "PUT /v3/conversations/c/activities/a": Operation("update", ("c", "a")),
+    "DELETE /v3/conversations/c/activities/a": Operation("delete", ("c", "a")),
+    "POST /v3/conversations/c/activities/history": Operation("history", ("c",)),
+    "PUT /v3/conversations/c/activities/history": Operation("update", ("c", "history")),
+    "GET /v3/conversations/c/activities/a/members": Operation("activity-members", ("c", "a")),
+    "GET /v3/conversations/c/members": Operation("members", ("c",)),
+    "GET /v3/conversations/c/members/m": Operation("member", ("c", "m")),
+    "DELETE /v3/conversations/c/members/m": Operation("delete-member", ("c", "m")),
+    "GET /v3/conversations/c/pagedmembers": Operation("paged-members", ("c",)),
+    "POST /v3/conversations/c/attachments": Operation("upload", ("c",)),
+    "POST //v3/conversations/c/activities/": Operation("send", ("c",)),
+    "POST /v3/conversations/a%2Fb%7Cc/activities/%2F%2F": Operation("reply", ("a/b|c", "//")),
+    "PUT /v3/conversations/c/activities/1%3A2;3@4%20%C3%A9": Operation(
+        "update", ("c", "1:2;3@4 é")
+    ),
+}
+
+
+@pytest.mark.parametrize("line", OPERATIONS)
+def test_operation_is_known(line: str) -> None:
+    """Method and path name the operation and its ids, decoded once."""
+    method, path = line.split()
+
+    assert operation_at(method, path.encode()) == OPERATIONS[line]
+
+
+def test_allowed_methods_are_named_once() -> None:
+    """An address that fits two routes takes the methods of both."""
+    with pytest.raises(WrongMethod) as caught:
+        operation_at("GET", b"/v3/conversations/c/activities/history")
+
+    assert caught.value.allowed == "DELETE, POST, PUT"
+
+
+def test_empty_id_is_refused() -> None:
+    """A missing id is not mended by what comes after it."""
+    with pytest.raises(BadInput) as caught:
+        operation_at("POST", b"/v3/conversations//activities")
+
+    assert caught.value.code == "bad-id"
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]),
+    path=st.lists(
+        st.sampled_from(["v3", "conversations", "activities", "members", "history", "", "%2F"])
+        | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=9),
+        max_size=8,
+    ),
+)
+def test_any_path_is_decided(method: str, path: list[str]) -> None:
+    """An operation, or an error with its status."""
+    try:
+        found = operation_at(method, "/".join(["", *path]).encode())
+    except WrongMethod as exc:
+        assert method not in exc.allowed.split(", ")
+    except SkillsHostError as exc:
+        assert exc.status in (400, 404)
+    else:
+        assert found.name

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from skills.booking import bot as booking
 from skills.echo import bot as echo
@@ -31,6 +32,16 @@ async def empty_town(tmp_path: Path, authority: Authority) -> AsyncIterator[Town
 async def town(empty_town: Town) -> Town:
     """A lab, a console channel, the example skills, and a root that knows them."""
     return await open_town(empty_town)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_town(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> AsyncIterator[Town]:
+    """The usual town for all tests of a file; they run in the module's loop."""
+    town = await open_town(Town(tmp_path_factory.mktemp("town"), authority))
+    yield town
+    await town.close()
 
 
 async def open_town(town: Town) -> Town:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ import pytest_asyncio
 
 from skills_host import wire
 from skills_host.errors import CODES
-from skills_host.lab.authority import Authority
 from skills_host.transport import Response
 from skills_host.web import guard
-from tests.conftest import open_town
 from tests.web.doors import DOORS, Door, door_of, error_of
 from tests.world import IDS, ROOT, SKILLS, Town
 
@@ -28,38 +25,28 @@ MIB = 1024 * 1024
 LONG = "x" * 1501
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(
-    tmp_path_factory: pytest.TempPathFactory, authority: Authority
-) -> AsyncIterator[Town]:
-    """The usual town, shared by the tests of this file."""
-    town = await open_town(Town(tmp_path_factory.mktemp("town"), authority))
-    yield town
-    await town.close()
-
-
 @pytest_asyncio.fixture(params=DOORS, loop_scope="module")
-async def door(request: pytest.FixtureRequest, town: Town) -> Door:
+async def door(request: pytest.FixtureRequest, shared_town: Town) -> Door:
     """Each door in turn."""
-    return await door_of(town, request.param)
+    return await door_of(shared_town, request.param)
 
 
 @pytest_asyncio.fixture(params=["messages", "skill host"], loop_scope="module")
-async def kind(request: pytest.FixtureRequest, town: Town) -> Door:
+async def kind(request: pytest.FixtureRequest, shared_town: Town) -> Door:
     """Each kind of door in turn; what reads the body is the same behind every prefix."""
-    return await door_of(town, request.param)
+    return await door_of(shared_town, request.param)
 
 
 @module_fixture
-async def messages(town: Town) -> Door:
+async def messages(shared_town: Town) -> Door:
     """Where channels call."""
-    return await door_of(town, "messages")
+    return await door_of(shared_town, "messages")
 
 
 @module_fixture
-async def skill_host(town: Town) -> Door:
+async def skill_host(shared_town: Town) -> Door:
     """Where skills call back."""
-    return await door_of(town, "skill host")
+    return await door_of(shared_town, "skill host")
 
 
 def refused(answer: Response, code: str) -> bool:
@@ -308,25 +295,27 @@ async def test_longest_id_is_taken(messages: Door) -> None:
     assert (await messages.with_members(id=LONG[:-1])).status == 200
 
 
-async def test_unknown_types_are_ignored(town: Town) -> None:
+async def test_unknown_types_are_ignored(shared_town: Town) -> None:
     """What nobody understands is accepted, and that is all."""
-    activity = town.console.activity("x", user="ann", conversation="news") | {"type": "newsFlash"}
-    before = len(town.to_skill("echo"))
+    activity = shared_town.console.activity("x", user="ann", conversation="news") | {
+        "type": "newsFlash"
+    }
+    before = len(shared_town.to_skill("echo"))
 
-    assert (await town.console.post(activity)).status == 200
-    assert not town.said("news")
-    assert len(town.to_skill("echo")) == before
+    assert (await shared_town.console.post(activity)).status == 200
+    assert not shared_town.said("news")
+    assert len(shared_town.to_skill("echo")) == before
 
 
-async def test_bare_end_is_accepted(town: Town) -> None:
+async def test_bare_end_is_accepted(shared_town: Town) -> None:
     """Some hosts send an end without addresses; there is nothing to act on."""
-    url, headers = f"{SKILLS['echo']}/api/messages", town.bearer("root", audience="echo")
+    url, headers = f"{SKILLS['echo']}/api/messages", shared_town.bearer("root", audience="echo")
 
-    before = town.records("inbound", of="echo")
+    before = shared_town.records("inbound", of="echo")
 
-    bare = await town.call("POST", url, headers, b'{"type":"endOfConversation"}')
+    bare = await shared_town.call("POST", url, headers, b'{"type":"endOfConversation"}')
     assert bare == (200, "")
-    assert town.records("inbound", of="echo") == before
+    assert shared_town.records("inbound", of="echo") == before
 
 
 async def test_large_bodies_are_read_beside_the_loop(
@@ -394,18 +383,18 @@ async def test_unforeseen_errors_have_the_same_shape(
     assert b"innermost" not in answer.body
 
 
-async def test_health_needs_no_token(town: Town) -> None:
+async def test_health_needs_no_token(shared_town: Town) -> None:
     """The probes say one word each."""
     for path in ("/healthz", "/readyz"):
-        assert await town.call("GET", f"{ROOT}{path}", {}) == (200, "")
+        assert await shared_town.call("GET", f"{ROOT}{path}", {}) == (200, "")
 
 
-async def test_messages_of_one_bot_are_not_for_another(town: Town) -> None:
+async def test_messages_of_one_bot_are_not_for_another(shared_town: Town) -> None:
     """A token is for one bot, whichever address it comes to."""
-    headers = town.authority.channel_token(
+    headers = shared_town.authority.channel_token(
         audience=IDS["echo"], service_url="http://127.0.0.1:9001"
     )
     url = f"{ROOT}/bots/root/api/messages"
     given = {"Authorization": f"Bearer {headers}", "Content-Type": "application/json"}
 
-    assert await town.call("POST", url, given, b"{}") == (401, "audience")
+    assert await shared_town.call("POST", url, given, b"{}") == (401, "audience")

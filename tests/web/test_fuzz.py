@@ -11,9 +11,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skills_host.lab.authority import Authority
 from skills_host.transport import Response
-from tests.conftest import open_town
 from tests.web.doors import DOORS, Door, door_of
 from tests.world import CONSOLE, Town
 
@@ -46,23 +44,13 @@ HEADERS = st.dictionaries(
 )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(
-    tmp_path_factory: pytest.TempPathFactory, authority: Authority
-) -> AsyncIterator[Town]:
-    """A town whose channel takes anything, so that every failure is the host's own."""
-    town = await open_town(Town(tmp_path_factory.mktemp("town"), authority))
-    yield town
-    await town.close()
-
-
 @pytest_asyncio.fixture(params=[name for name in DOORS if "own" not in name], loop_scope="module")
-async def door(request: pytest.FixtureRequest, town: Town) -> AsyncIterator[Door]:
+async def door(request: pytest.FixtureRequest, shared_town: Town) -> AsyncIterator[Door]:
     """Each kind of door in turn."""
-    opened = await door_of(town, request.param)
-    town.send.faults[CONSOLE] = lambda _: Response(200, {}, b'{"id":"1"}')
+    opened = await door_of(shared_town, request.param)
+    shared_town.send.faults[CONSOLE] = lambda _: Response(200, {}, b'{"id":"1"}')
     yield opened
-    del town.send.faults[CONSOLE]
+    del shared_town.send.faults[CONSOLE]
 
 
 def acceptable(answer: Response) -> bool:

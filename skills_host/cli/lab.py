@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import ssl
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +53,6 @@ def lab(
     """
     log_to_stderr()
     apps = _apps(os.environ.get(APPS_VARIABLE, ""))
-    mint_secret = os.environ.get(MINT_VARIABLE) or secrets.token_urlsafe(24)
     try:
         plain = listening(http)
         secure = listening(https) if https else None
@@ -59,12 +60,9 @@ def lab(
         fail(exc, status=Exit.USAGE)
     except OSError as exc:
         fail(f"cannot listen: {exc.strerror}", status=Exit.UNREACHABLE)
-    tls = create_tls() if secure is not None else None
-    if tls is not None and ca is not None:
-        ca.write_text(tls.ca_pem, encoding="utf-8")
-    if tls is not None and bundle is not None:
-        write_bundle(bundle, ca_pem=tls.ca_pem)
+    tls = _tls(ca=ca, bundle=bundle) if secure is not None else None
     authority = Authority(apps=apps, base_url=f"http://{address_of(plain)}")
+    mint_secret = os.environ.get(MINT_VARIABLE) or secrets.token_urlsafe(24)
     print_json(
         {
             "http": f"http://{address_of(plain)}",
@@ -72,19 +70,25 @@ def lab(
             "apps": [app.app_id for app in apps],
         }
     )
-
-    async def stop() -> None:
-        await stopped(with_parent=with_parent)
-
     run_async(
         serve_lab(
             create_lab(authority, mint_secret=mint_secret),
             http=plain,
             https=secure,
-            tls=tls.server_context if tls else None,
-            shutdown=stop,
+            tls=tls,
+            shutdown=partial(stopped, with_parent=with_parent),
         )
     )
+
+
+def _tls(*, ca: Path | None, bundle: Path | None) -> ssl.SSLContext:
+    """The server's context; what its clients must trust is written where it is wanted."""
+    tls = create_tls()
+    if ca is not None:
+        ca.write_text(tls.ca_pem, encoding="utf-8")
+    if bundle is not None:
+        write_bundle(bundle, ca_pem=tls.ca_pem)
+    return tls.server_context
 
 
 def _apps(text: str) -> list[LabApp]:

@@ -1,0 +1,219 @@
+"""The shape of the configuration: what is refused by name, what is hidden, what cannot change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from skills_host.settings import CLOUDS, BotSettings, Settings, SkillSettings, canonical_app_id
+
+APP_ID = "a0000000-0000-4000-8000-000000000001"
+BOT: dict[str, Any] = {"kind": "root", "app_id": APP_ID, "credential": {"secret": "hush-hush"}}
+SKILL = {"endpoint": "https://skill.example/api/messages", "app_id": APP_ID}
+
+
+def faults(kind: type[Any], members: dict[str, Any]) -> str:
+    """What is wrong with a table: places and reasons."""
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(members)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in caught.value.errors()
+    )
+
+
+# App ids
+
+
+@pytest.mark.parametrize("written", [APP_ID.upper(), f"{{{APP_ID}}}", APP_ID.replace("-", "")])
+def test_an_app_id_has_one_spelling(written: str) -> None:
+    assert canonical_app_id(written) == APP_ID
+
+
+@pytest.mark.parametrize("written", ["", "root", APP_ID[:-1], f"{APP_ID}, {APP_ID}", None, 5])
+def test_what_is_no_app_id_is_refused(written: object) -> None:
+    assert "app_id" in faults(BotSettings, BOT | {"app_id": written})
+
+
+def test_an_app_id_of_zeros_is_refused() -> None:
+    """Templates have it."""
+    zeros = "00000000-0000-0000-0000-000000000000"
+
+    assert "app_id: Value error, an app id of zeros" in faults(BotSettings, BOT | {"app_id": zeros})
+    assert "zeros" in faults(BotSettings, BOT | {"allowed_callers": [zeros]})
+
+
+# Bots
+
+
+@pytest.mark.parametrize("name", ["kind", "app_id", "credential"])
+def test_a_missing_setting_is_named(name: str) -> None:
+    members = {key: value for key, value in BOT.items() if key != name}
+
+    assert faults(BotSettings, members) == f"{name}: Field required"
+
+
+def test_an_unknown_key_is_refused() -> None:
+    assert "allowed_caller: Extra" in faults(BotSettings, BOT | {"allowed_caller": [APP_ID]})
+
+
+@pytest.mark.parametrize("secret", ["", None, 5])
+def test_an_empty_secret_is_refused(secret: object) -> None:
+    assert "credential" in faults(BotSettings, BOT | {"credential": {"secret": secret}})
+
+
+@pytest.mark.parametrize("given", [APP_ID, f"{APP_ID},{APP_ID}", "*", "", {APP_ID: 1}, None])
+def test_a_list_is_not_given_as_text(given: object) -> None:
+    """A string would be searched for app ids as parts of it."""
+    assert "allowed_callers" in faults(BotSettings, BOT | {"allowed_callers": given})
+
+
+@pytest.mark.parametrize("given", [["*"], [APP_ID, "*"]])
+def test_anybody_is_allowed_only_by_name(given: list[str]) -> None:
+    assert "allow_any_caller" in faults(BotSettings, BOT | {"allowed_callers": given})
+
+
+def test_allowing_anybody_needs_the_star_too() -> None:
+    assert "allow_any_caller" in faults(BotSettings, BOT | {"allow_any_caller": True})
+
+
+def test_anybody_may_be_allowed() -> None:
+    bot = BotSettings.model_validate(BOT | {"allowed_callers": ["*"], "allow_any_caller": True})
+
+    assert bot.allowed_callers == ("*",)
+
+
+def test_nobody_is_allowed_unless_said() -> None:
+    """Whether the list is left out or empty."""
+    assert BotSettings.model_validate(BOT).allowed_callers == ()
+    assert BotSettings.model_validate(BOT | {"allowed_callers": []}).allowed_callers == ()
+
+
+def test_a_kind_is_root_or_skill() -> None:
+    assert "kind" in faults(BotSettings, BOT | {"kind": "bot"})
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["http://skill.example/", "http://10.0.0.1/", "https://user@skill.example/"],
+        *["https://user:pw@skill.example/", "ftp://skill.example/", "skill.example", "/api", ""],
+        *[
+            "https:///api",
+            "https://[::1/",
+            "https://skill.example:99999/",
+            "https://skill.example:x/",
+        ],
+        *[
+            "https://skill .example/",
+            "https://skill\n.example/",
+            "https://skill.example\\@evil.example/",
+        ],
+        *["javascript:alert(1)", "http://127.0.0.1.example.org/", "https://<tunnel>/api/messages "],
+    ],
+)
+def test_an_unsafe_address_is_refused(url: str) -> None:
+    assert "endpoint" in faults(SkillSettings, SKILL | {"endpoint": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *[
+            "https://skill.example/api/messages",
+            "HTTPS://skill.example",
+            "https://10.0.0.1:8443/x?y=z",
+        ],
+        *["http://127.0.0.1:3979/api/messages", "http://localhost:80", "http://[::1]:3979/"],
+        "http://skill.localhost/api/messages",
+    ],
+)
+def test_a_safe_address_is_kept_as_it_is(url: str) -> None:
+    assert SkillSettings.model_validate(SKILL | {"endpoint": url}).endpoint == url
+
+
+# Skills
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        *[{}, {"endpoint": SKILL["endpoint"]}, {"app_id": APP_ID}, SKILL | {"manifest": "a.json"}],
+        {"manifest": "a.json", "endpoint": SKILL["endpoint"]},
+        {"manifest": "a.json", "app_id": APP_ID},
+    ],
+)
+def test_a_skill_has_one_source(members: dict[str, Any]) -> None:
+    assert "either manifest" in faults(SkillSettings, members)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "soon"])
+def test_every_wait_ends(seconds: object) -> None:
+    assert "seconds" in faults(SkillSettings, SKILL | {"seconds": seconds})
+    assert "seconds" in faults(Settings, {"host": {"limits": {"skill_seconds": seconds}}})
+
+
+def test_a_delivery_is_one_that_we_speak() -> None:
+    assert "delivery" in faults(SkillSettings, SKILL | {"delivery": "stream"})
+
+
+# Values
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.model_validate(
+        {"host": {"keys": ["key-key"]}, "bots": {"root": BOT}, "skills": {"echo": SKILL}}
+    )
+
+    shown = f"{settings!r} {settings} {settings.bots} {settings.model_dump()}"
+    assert "hush" not in shown
+    assert "key-key" not in shown
+    assert settings.bots["root"].credential.secret.get_secret_value() == "hush-hush"
+
+
+def test_a_fault_never_shows_what_was_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        BotSettings.model_validate(BOT | {"credential": "hush-hush"})
+
+    assert "hush" not in str(caught.value)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings.model_validate({"bots": {"root": BOT}})
+
+    with pytest.raises(ValidationError):
+        settings.host = settings.host
+    with pytest.raises(ValidationError):
+        settings.bots["root"].allowed_callers = ("*",)
+    for table in (settings.bots, settings.skills, Settings().bots, CLOUDS):
+        with pytest.raises(TypeError):
+            table["new"] = None  # type: ignore[index]
+
+
+def test_settings_can_be_written_out() -> None:
+    """Warnings are errors here."""
+    settings = Settings.model_validate({"bots": {"root": BOT}, "skills": {"echo": SKILL}})
+
+    assert settings.model_dump()["skills"]["echo"]["endpoint"] == SKILL["endpoint"]
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_a_cloud_is_addressed_by_https(name: str) -> None:
+    cloud = CLOUDS[name]
+    urls = [cloud.login_url, cloud.channel_metadata, cloud.entra_metadata, cloud.channel_scope]
+
+    assert all(url.startswith("https://") for url in urls)
+    assert all("{tid}" in issuer for issuer in cloud.issuers)
+
+
+def test_clouds_share_no_issuer_of_their_own() -> None:
+    """But for the version 1 issuer, which is the same everywhere and counts by tenant."""
+    public, usgov = CLOUDS["public"], CLOUDS["usgov"]
+
+    assert set(public.issuers) & set(usgov.issuers) == {"https://sts.windows.net/{tid}/"}
+    assert public.channel_issuer != usgov.channel_issuer
+    assert public.channel_scope != usgov.channel_scope

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -82,6 +83,13 @@ class Loopback:
             exchange.events.put_nowait({"type": "http.disconnect"})
             raise
         return exchange.response()
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Let others work until something has happened; `TimeoutError` if it never does."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110 - what is looked at has no event
+            await asyncio.sleep(0)
 
 
 @dataclass
@@ -198,9 +206,16 @@ class Town:
         self._running[base] = app
         return app
 
-    async def start_root(self, *, root: Root | None = None, **skills: Mapping[str, Any]) -> Quart:
+    async def start_root(
+        self,
+        *,
+        root: Root | None = None,
+        limits: Mapping[str, Any] = MappingProxyType({}),
+        **skills: Mapping[str, Any],
+    ) -> Quart:
         """Start the root; `skills` add to or replace settings of echo and booking."""
         toml = {
+            "host": {"limits": dict(limits)},
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }
@@ -237,6 +252,13 @@ class Town:
         answer = await self.post(text, **where)
         assert answer.status == 200, (answer.status, answer.body)
         return self.said(conversation)[before:]
+
+    async def heard(self, count: int, conversation: str = "c1") -> list[str]:
+        """All that the bot said, as soon as it is so many things."""
+        entries = self.console.open(conversation).transcript
+        async with asyncio.timeout(10):
+            await entries.next_entry(after=count - 1)
+        return self.said(conversation)
 
     def said(self, conversation: str = "c1") -> list[str]:
         """All that the bot said in a conversation."""

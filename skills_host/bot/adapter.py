@@ -13,7 +13,7 @@ from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.bot.turn import Channel, ReplyBuffer, Turn, invoke_response_activity
-from skills_host.errors import SkillsHostError, error_body
+from skills_host.errors import ChannelFailed, SkillsHostError, error_body
 from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Store
 from skills_host.wire import encode
@@ -205,7 +205,8 @@ def _answer(turn: Turn, buffer: ReplyBuffer | None, failure: SkillsHostError | N
         return Answer(200, _expected_replies(buffer.activities, turn))
     if failure is not None:
         # A channel's refusal is not the caller's fault, and 401 or 403 would look like it.
-        return Answer(max(failure.status, 500), encode(error_body(failure)))
+        told = failure if failure.status >= 500 else ChannelFailed()
+        return Answer(told.status, encode(error_body(told)))
     if turn.activity.type != "invoke":
         return Answer()
     if response is None:

@@ -48,7 +48,15 @@ class Tasks:
 
     async def finish(self, work: Coroutine[Any, Any, _ResultT]) -> _ResultT:
         """`follow` and wait for the result; a cancelled caller stops only the waiting."""
-        return await asyncio.shield(self.follow(work))
+        return await self.result(self.follow(work))
+
+    async def result(self, task: asyncio.Task[_ResultT]) -> _ResultT:
+        """Wait for a task; refused with `stopping` if it was not let finish."""
+        # Unlike awaiting the task, this leaves it running when the one who waits is cancelled.
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise SkillsHostError(code="stopping")
+        return task.result()
 
     async def stop(self, seconds: float) -> None:
         """Take nothing new, let what runs finish for so long, then cancel it."""
@@ -145,7 +153,7 @@ class Inbox:
             task = self._tasks.start(self._taken(activity, identity, key))
             self._open[key] = task
             task.add_done_callback(lambda _: self._open.pop(key, None))
-        return await asyncio.shield(task)
+        return await self._tasks.result(task)
 
     def _key(self, activity: Activity, identity: Identity) -> str:
         # A consumer gives the activities it makes by itself the id of the one that caused them:

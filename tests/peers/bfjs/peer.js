@@ -4,6 +4,7 @@
 
 const path = require('node:path');
 const { createRequire } = require('node:module');
+const { Hooks, statusOf, told } = require('../hooks.js');
 
 const fromPeers = createRequire(path.resolve(__dirname, '../../../.peers/bfjs/package.json'));
 const botbuilder = fromPeers('botbuilder');
@@ -15,6 +16,8 @@ const { APP_ID, APP_PASSWORD, LAB, LAB_HTTP, PORT } = process.env;
 for (const [name, value] of Object.entries({ APP_ID, APP_PASSWORD, LAB, LAB_HTTP, PORT })) {
   if (!value) throw new Error(`the environment has no ${name}`);
 }
+// A port that is the scheme's own is not written, or MSAL does not know the host for its own.
+const AUTHORITY = `${new URL(LAB).origin}/botframework.com`;
 const CHANNEL = 'https://api.botframework.com';
 
 /** The SDK's authentication, pointed at the lab by settings alone and never off. */
@@ -23,13 +26,13 @@ function authentication(allowed) {
     auth: {
       clientId: APP_ID,
       clientSecret: APP_PASSWORD,
-      authority: `${LAB}/botframework.com`,
-      knownAuthorities: [new URL(LAB).host],
+      authority: AUTHORITY,
+      knownAuthorities: [new URL(AUTHORITY).host],
     },
   });
   const settings = {
     MicrosoftAppId: APP_ID,
-    ToChannelFromBotLoginUrl: `${LAB}/botframework.com`,
+    ToChannelFromBotLoginUrl: AUTHORITY,
     ToChannelFromBotOAuthScope: CHANNEL,
     ToBotFromChannelTokenIssuer: CHANNEL,
     ToBotFromChannelOpenIdMetadataUrl: `${LAB_HTTP}/v1/.well-known/openidconfiguration`,
@@ -46,12 +49,8 @@ function authentication(allowed) {
   );
 }
 
-/** An application that parses JSON bodies. */
-function application() {
-  const app = express();
-  app.use(express.json({ limit: '4mb' }));
-  return app;
-}
+/** An application that parses JSON bodies and serves the hooks; `tell` speaks up, if it is given. */
+const application = (tell) => new Hooks(tell).application(express);
 
 /** Serve `app` on loopback at PORT (0: any); prints `ready PORT`; `then` gets the port. */
 function serve(app, then = () => {}) {
@@ -62,4 +61,13 @@ function serve(app, then = () => {}) {
   });
 }
 
-module.exports = { APP_ID, application, authentication, botbuilder, serve };
+module.exports = {
+  APP_ID,
+  CHANNEL,
+  application,
+  authentication,
+  botbuilder,
+  serve,
+  statusOf,
+  told,
+};

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
@@ -49,6 +48,7 @@ from skills_host.transport import (
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
 from skills_host.web.messages import messages
+from skills_host.web.server import serve_asgi
 from skills_host.web.skills import skill_host
 
 __all__ = ["World", "configured_skills", "create_app", "serve", "trusts_lab"]
@@ -347,7 +347,7 @@ async def serve(
     # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.
     config.h11_max_incomplete_size = 64 * 1024
     try:
-        await hypercorn_serve(app, config, shutdown_trigger=shutdown)
+        await serve_asgi(app, config, shutdown=shutdown)
     except LifespanFailureError:
         raise app.config.get(START_ERROR) or SkillsHostError() from None
 

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
 from quart import Quart, Response, jsonify, request
 
@@ -24,6 +23,7 @@ from skills_host.errors import BadInput, SettingsError, SkillsHostError, error_b
 from skills_host.lab.authority import Authority, GrantRefused, TokenVersion
 from skills_host.lab.tls import LAB_HOSTS
 from skills_host.transport import is_loopback
+from skills_host.web.server import serve_asgi
 
 __all__ = ["address_of", "create_lab", "listening", "serve_lab"]
 
@@ -275,7 +275,7 @@ async def serve_lab(
     with ExitStack() as opened:
         plain = [opened.enter_context(_socket(http))]
         secure = [opened.enter_context(_socket(https))] if https is not None else []
-        await serve(app, _Listeners(plain, secure, tls), shutdown_trigger=shutdown)
+        await serve_asgi(app, _Listeners(plain, secure, tls), shutdown=shutdown)
 
 
 def _socket(given: str | socket.socket) -> socket.socket:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from skills.booking import bot as booking
 from skills.echo import bot as echo
+from skills_host import Root
 from skills_host.lab.authority import Authority
 from tests.world import Town, new_authority
 
@@ -44,9 +46,9 @@ async def shared_town(
     await town.close()
 
 
-async def open_town(town: Town) -> Town:
-    """Start the example skills, and a root that knows them."""
+async def open_town(town: Town, root: Root | None = None, **settings: Any) -> Town:
+    """Start the example skills, and a root that knows them with these settings."""
     await town.start_skill("echo", echo)
     await town.start_skill("booking", booking)
-    await town.start_root()
+    await town.start_root(root=root, **settings)
     return town

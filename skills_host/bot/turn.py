@@ -133,8 +133,10 @@ class Turn:
 
     @property
     def is_from_skill_consumer(self) -> bool:
-        """True if another bot called this one as its skill."""
-        return self.identity is not None and self.identity.kind == "skill"
+        """True if another bot called this one as its skill, and gets the answers."""
+        # In a callback the identity is a skill's too, but the answers are for somebody else.
+        caller = self.identity
+        return caller is not None and caller.kind == "skill" and caller.app_id == self.audience
 
     async def send(self, activity: Activity | str) -> str:
         """Say something to the user; the channel's id of it, or an empty string.

@@ -1,0 +1,86 @@
+"""What a turn costs the root's store: commits wait for the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from skills_host.store.records import Change, Key
+from skills_host.store.sqlite import SqliteStore
+from tests.conftest import open_town
+from tests.consumer.roots import EXPECT_REPLIES, Witness
+from tests.world import Town
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
+    """Reads and commits of the root's store since it was last asked."""
+    counts = {"read": 0, "write": 0}
+    read, write = SqliteStore.read, SqliteStore.write
+
+    async def counted_read(self: SqliteStore, keys: Iterable[Key]) -> Any:
+        counts["read"] += self._path.stem == "root"
+        return await read(self, keys)
+
+    async def counted_write(self: SqliteStore, changes: Sequence[Change]) -> Any:
+        counts["write"] += self._path.stem == "root"
+        return await write(self, changes)
+
+    def since() -> tuple[int, int]:
+        found = counts["read"], counts["write"]
+        counts.update(read=0, write=0)
+        return found
+
+    monkeypatch.setattr(SqliteStore, "read", counted_read)
+    monkeypatch.setattr(SqliteStore, "write", counted_write)
+    return since
+
+
+async def cost(town: Town, traffic: Callable[[], tuple[int, int]], text: str) -> tuple[int, int]:
+    """Reads and commits of one turn."""
+    traffic()
+    await town.say(text)
+    return traffic()
+
+
+@pytest.mark.parametrize(
+    ("echo", "first", "next", "last"),
+    [
+        ({}, (2, 3), (2, 3), (4, 4)),
+        (EXPECT_REPLIES, (1, 3), (1, 3), (2, 4)),
+    ],
+)
+async def test_turn_through_a_skill_is_cheap(
+    empty_town: Town,
+    traffic: Callable[[], tuple[int, int]],
+    echo: dict[str, str],
+    first: tuple[int, int],
+    next: tuple[int, int],
+    last: tuple[int, int],
+) -> None:
+    """(reads, commits): taking the floor, keeping it, leaving it."""
+    town = await open_town(empty_town, Witness(), echo=echo)
+
+    assert await cost(town, traffic, "echo") == first
+    assert await cost(town, traffic, "hello") == next
+    assert await cost(town, traffic, "end") == last
+
+
+async def test_own_answer_costs_two_commits(
+    town: Town, traffic: Callable[[], tuple[int, int]]
+) -> None:
+    """What came in, and what was answered."""
+    assert await cost(town, traffic, "hello") == (1, 2)
+
+
+async def test_refusal_costs_nothing(town: Town, traffic: Callable[[], tuple[int, int]]) -> None:
+    """Whoever may not come in does not reach the store."""
+    await town.say("echo")
+    handle = town.handle("echo")
+    traffic()
+    await town.callback("booking", handle, {"type": "message", "text": "x"})
+    await town.callback("echo", handle[:-1] + "_", {"type": "message", "text": "x"})
+
+    assert traffic() == (0, 0)

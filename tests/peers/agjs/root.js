@@ -1,7 +1,7 @@
 // A consumer on the Agents SDK for JavaScript with one skill; with parents it is a skill as well.
 // Environment: PORT, APP_ID, APP_PASSWORD, SKILL_APP_ID, SKILL_ENDPOINT,
 // HOST_URL (default: /api/agentresponse of this process), DELIVERY (normal or expectReplies),
-// ALLOWED_CALLERS (app ids of parents, by commas; default: none).
+// ALLOWED_CALLERS (app ids of parents, by commas; default: none), AS_SHIPPED (see below).
 // The SDK's client and host do what they do: tests/peers/cannot.json says what is missing.
 'use strict';
 
@@ -34,6 +34,19 @@ class Adapter extends CloudAdapter {
     });
   }
 }
+
+/**
+ * DEFECT: the client writes `_channelId` where the protocol has `channelId`. Skills refuse that, or
+ * answer without one, which this host refuses. AS_SHIPPED leaves the client as it is.
+ */
+function namesTheChannel(request) {
+  return (url, options) => {
+    if (url !== SKILL_ENDPOINT) return request(url, options);
+    const { _channelId: channelId, ...members } = JSON.parse(options.body);
+    return request(url, { ...options, body: JSON.stringify({ ...members, channelId }) });
+  };
+}
+if (!process.env.AS_SHIPPED) globalThis.fetch = namesTheChannel(globalThis.fetch);
 
 /** Hands what it gets to the skill, under another conversation id each time, as the SDK does. */
 class Root {

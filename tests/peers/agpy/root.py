@@ -177,6 +177,10 @@ class Host:
         self.adapter = adapter
         self.root = root
 
+    def __getattr__(self, name):
+        # Operations that nobody wrote, the members among them.
+        raise web.HTTPNotImplemented
+
     async def on_send_to_conversation(self, claims_identity, conversation_id, activity):
         """An activity of the skill."""
         return await self.on_reply_to_activity(claims_identity, conversation_id, None, activity)

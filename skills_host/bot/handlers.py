@@ -11,6 +11,9 @@ from skills_host.bot.turn import Sending, Turn
 
 __all__ = ["Bot", "Handler", "Middleware", "folded"]
 
+# Longer texts are compared as they are: folding megabytes would keep others waiting.
+FOLDED = 4096
+
 Handler = Callable[[Turn], Awaitable[None]]
 """Handles a turn."""
 
@@ -126,7 +129,7 @@ class Bot:
     @staticmethod
     def _subject(turn: Turn) -> str | None:
         if turn.activity.type == "message":
-            return folded(turn.text)
+            return folded(turn.text) if len(turn.text) <= FOLDED else turn.text
         return turn.activity.name
 
     async def _in_dialog(self, turn: Turn) -> bool:

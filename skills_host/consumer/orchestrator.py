@@ -28,6 +28,8 @@ __all__ = ["Orchestrator", "Root", "RootTexts"]
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+# Nobody names a skill behind so many characters, and megabytes of words would keep others waiting.
+LISTENED = 4096
 OWN_TYPES = frozenset({"conversationUpdate", "installationUpdate", "contactRelationUpdate"})
 
 
@@ -69,7 +71,8 @@ class Root(Bot):
     def overtakes(self, activity: Activity) -> bool:
         """True for what must not wait for an open turn: words that cancel, and ends. Pure."""
         if activity.type == "message":
-            return is_reserved(spoken(activity), self.cancel)
+            text = spoken(activity)
+            return len(text) <= LISTENED and is_reserved(text, self.cancel)
         return super().overtakes(activity)
 
 
@@ -143,7 +146,7 @@ class Orchestrator:
     async def _route(self, turn: Turn, floor: Floor) -> None:
         if await self._root.handled(turn, catch_all=False):
             return
-        text = turn.text
+        text = turn.text[:LISTENED]
         decision = route(text, self._skills())
         texts = self._root.texts
         if decision.skill is not None:

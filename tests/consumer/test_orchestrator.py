@@ -93,6 +93,15 @@ async def test_mention_of_somebody_else_stays(town: Town) -> None:
     assert said == ["Echo: echo <at>bob</at>"]
 
 
+async def test_nobody_listens_to_the_end_of_a_very_long_text(town: Town) -> None:
+    """Megabytes of words are not searched; who names a skill does so sooner."""
+    assert await town.say("echo " + "word " * 200_000) != []
+    assert await town.say("cancel" + " " * 5000 + "not") == ["Echo: cancel" + " " * 5000 + "not"]
+    await town.say("cancel")
+
+    assert "did not understand" in (await town.say("word " * 5000 + "echo"))[0]
+
+
 # The root's own words
 
 

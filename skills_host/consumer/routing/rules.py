@@ -6,10 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from skills_host.activity import Activity
 from skills_host.consumer.registry.compile import Skill
 
-__all__ = ["matches", "spoken", "words_of"]
+__all__ = ["matches", "words_of"]
 
 _WORDS = re.compile(r"\w+(?:'\w+)*")
 
@@ -19,26 +18,8 @@ def words_of(text: str) -> str:
 
     However its letters are composed and its apostrophes are curled.
     """
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return " ".join(_WORDS.findall(plain))
-
-
-def spoken(activity: Activity) -> str:
-    """What was said, without the mentions of the bot itself that groups require."""
-    text = activity.text or ""
-    for mention in _own_mentions(activity):
-        text = text.replace(mention, " ")
-    return text
-
-
-def _own_mentions(activity: Activity) -> Iterable[str]:
-    own = activity.recipient.id
-    for entity in activity.entities:
-        members = entity.model_extra or {}
-        mentioned, text = members.get("mentioned"), members.get("text")
-        is_own = isinstance(mentioned, dict) and mentioned.get("id") == own
-        if entity.type == "mention" and is_own and isinstance(text, str) and text:
-            yield text
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(_WORDS.findall(plain.replace("’", "'")))
 
 
 def matches(text: str, skills: Mapping[str, Skill]) -> list[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,22 +15,33 @@ import pytest_asyncio
 from skills.booking import bot as booking
 from skills.echo import bot as echo
 from skills_host import Root
-from skills_host.lab.authority import Authority
-from tests.world import Town, new_authority
+from tests.world import Lab, Town
+
+# Only the store's own tests need a disk to wait for.
+MEMORY = "/dev/shm"
 
 
 @pytest.fixture(scope="session")
-def authority() -> Authority:
-    """One authority for all towns: making keys takes longer than most tests."""
-    return new_authority()
+def lab() -> Lab:
+    """One lab for all towns."""
+    return Lab()
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder for the stores of one town, in memory where that is possible."""
+    where = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="skills-host-", dir=where) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
-async def empty_town(tmp_path: Path, authority: Authority) -> AsyncIterator[Town]:
+async def empty_town(lab: Lab) -> AsyncIterator[Town]:
     """A lab and a console channel; no bot runs yet."""
-    town = Town(tmp_path, authority)
-    yield town
-    await town.close()
+    with new_folder() as folder:
+        town = Town(folder, lab)
+        yield town
+        await town.close()
 
 
 @pytest.fixture
@@ -37,13 +51,12 @@ async def town(empty_town: Town) -> Town:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_town(
-    tmp_path_factory: pytest.TempPathFactory, authority: Authority
-) -> AsyncIterator[Town]:
+async def shared_town(lab: Lab) -> AsyncIterator[Town]:
     """The usual town for all tests of a file; they run in the module's loop."""
-    town = await open_town(Town(tmp_path_factory.mktemp("town"), authority))
-    yield town
-    await town.close()
+    with new_folder() as folder:
+        town = await open_town(Town(folder, lab))
+        yield town
+        await town.close()
 
 
 async def open_town(town: Town, root: Root | None = None, **settings: Any) -> Town:

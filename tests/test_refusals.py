@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest_asyncio
 from skills_host.auth.denials import DENIALS
 from skills_host.errors import CODES
 from tests.conftest import open_town
-from tests.world import CONSOLE, IDS, ROOT, SKILLS, Town
+from tests.world import CONSOLE, IDS, ROOT, SKILLS, Lab, Town, until
 
 # Refusals leave nothing behind, so one town is enough for all of them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,6 +51,13 @@ async def talk(shared_town: Town) -> Town:
 def skill_host(town: Town, handle: str = "") -> str:
     """Where the echo skill sends its replies."""
     return f"{ROOT}/api/skills/v3/conversations/{handle or town.handle('echo')}/activities"
+
+
+async def cancelled(town: Town) -> None:
+    """Ann cancels the echo skill, and the skill has been told."""
+    await town.say("cancel")
+    await until(lambda: town.to_skill("echo")[-1].type == "endOfConversation")
+    await town.quiet()
 
 
 def message(town: Town, **members: Any) -> bytes:
@@ -238,9 +246,9 @@ async def test_forged_handle(talk: Town, how: str) -> None:
     assert await refused(talk, url, talk.bearer("echo"), "unknown-conversation")
 
 
-async def test_handle_of_another_host(talk: Town, tmp_path_factory: Any) -> None:
+async def test_handle_of_another_host(talk: Town, tmp_path: Path, lab: Lab) -> None:
     """Handles of a root with other keys lead nowhere."""
-    other = await open_town(Town(tmp_path_factory.mktemp("other"), talk.authority))
+    other = await open_town(Town(tmp_path, lab))
     watch = Watch(other)
 
     answer = await other.callback("echo", talk.handle("echo"), {"type": "message", "text": "x"})
@@ -259,7 +267,7 @@ async def test_handle_of_an_ended_conversation(talk: Town) -> None:
 
 async def test_callback_after_cancel(talk: Town) -> None:
     """Who was cancelled is not heard any more."""
-    await talk.say("cancel")
+    await cancelled(talk)
 
     assert await refused(talk, skill_host(talk), talk.bearer("echo"), "conversation-ended")
 
@@ -269,7 +277,7 @@ async def test_changes_after_cancel(talk: Town, method: str) -> None:
     """What was said stays said."""
     sent = talk.console.conversation("c1").transcript.entries[-1].activity_id
     handle = talk.handle("echo")
-    await talk.say("cancel")
+    await cancelled(talk)
     watch = Watch(talk)
 
     body = None if method == "DELETE" else {"type": "message", "text": "changed"}

@@ -169,20 +169,24 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
     )
 
 
-def new_authority() -> Authority:
-    """The lab's authority with every bot of the world registered; making its keys takes a while."""
-    apps = [LabApp(app_id, f"{name}-secret") for name, app_id in IDS.items()]
-    return Authority(apps=apps, base_url=LAB)
+class Lab:
+    """An authority that knows every bot of the world; making it takes longer than most tests."""
+
+    def __init__(self) -> None:
+        apps = [LabApp(app_id, f"{name}-secret") for name, app_id in IDS.items()]
+        self.authority = Authority(apps=apps, base_url=LAB)
+        self.app = create_lab(self.authority, mint_secret="mint")
 
 
 class Town:
     """The lab, a console channel, one root and its skills, all in this process."""
 
-    def __init__(self, folder: Path, authority: Authority | None = None) -> None:
+    def __init__(self, folder: Path, lab: Lab | None = None) -> None:
+        lab = lab or Lab()
         self.folder = folder
         self.send = Loopback()
         self.now = time.time
-        self.authority = authority or new_authority()
+        self.authority = lab.authority
         self.console = Console(
             base_url=CONSOLE,
             bot_url=f"{ROOT}/api/messages",
@@ -191,7 +195,7 @@ class Town:
             channel_token=self._channel_token,
             entra_keys=self._entra_keys,
         )
-        self.send.apps[LAB] = create_lab(self.authority, mint_secret="mint")
+        self.send.apps[LAB] = lab.app
         self.send.apps[CONSOLE] = create_console(self.console)
         self._running: dict[str, Quart] = {}
 
@@ -252,6 +256,10 @@ class Town:
         answer = await self.post(text, **where)
         assert answer.status == 200, (answer.status, answer.body)
         return self.said(conversation)[before:]
+
+    async def quiet(self) -> None:
+        """Wait until nobody is being served any more: what was begun beside a turn is done too."""
+        await until(lambda: not self.send.served)
 
     async def heard(self, count: int, conversation: str = "c1") -> list[str]:
         """All that the bot said, as soon as it is so many things."""

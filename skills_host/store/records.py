@@ -108,6 +108,17 @@ class Store(Protocol):
         """The records of `keys` at one moment; absent and expired ones are missing."""
         ...
 
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", limit: int
+    ) -> list[Record]:
+        """Up to `limit` records of a kind whose keys begin with `prefix`, by key in code points.
+
+        Only keys strictly after `after`, which needs no record and is the last key of the page
+        before; so a record with the empty key is never found. Expired records are left out and do
+        not count. Raises `ValueError` for a negative limit and text that is not valid Unicode.
+        """
+        ...
+
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """Make all `changes` in one commit, or none; answers after the commit.
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from cryptography.hazmat.primitives import hashes
@@ -32,6 +32,8 @@ class HostKey:
     """One secret of 32 bytes; `ValueError` for any other length."""
 
     secret: bytes
+    # HKDF takes longer than all else in the check of a handle.
+    _subkeys: dict[bytes, bytes] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.secret) != KEY_BYTES:
@@ -46,10 +48,15 @@ class HostKey:
         return hashlib.sha256(b"skills-host key id\0" + self.secret).digest()[0]
 
     def derive(self, purpose: bytes) -> bytes:
-        """The subkey of 32 bytes for one purpose (HKDF-SHA256)."""
+        """The subkey of 32 bytes for one purpose (HKDF-SHA256), kept from the first use on.
+
+        A purpose is a constant of the code, never a caller's value: all of them are kept.
+        """
+        if (kept := self._subkeys.get(purpose)) is not None:
+            return kept
         info = b"skills-host\0" + purpose
         kdf = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info)
-        return kdf.derive(self.secret)
+        return self._subkeys.setdefault(purpose, kdf.derive(self.secret))
 
     def mac(self, purpose: bytes, data: bytes, length: int) -> bytes:
         """The first `length` (at most 32) bytes of HMAC-SHA256 over `data`, under the subkey."""

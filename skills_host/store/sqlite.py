@@ -1,29 +1,24 @@
 """The default store: one SQLite file, one thread that writes, reads at once on the calling thread.
 
-A commit waits for the disk, so writes queue for the writer thread, which makes all that has
-queued in one commit and answers nobody before it. A point read costs less than handing it to a
-thread. Several processes may share the file: every expectation is checked inside the transaction.
+A commit waits for the disk, so writes queue for the writer thread. A point read, or a page of
+keys, costs less than handing it to a thread. Several processes may share the file: every
+expectation is checked inside the transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import queue
 import sqlite3
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
+from skills_host.store.database import connect_for_reading, connect_for_writing, translated
 from skills_host.store.records import (
     ANY,
     Append,
@@ -35,10 +30,9 @@ from skills_host.store.records import (
     check_unit,
     element_key,
 )
+from skills_host.store.writer import Work, Writer
 
 __all__ = ["SqliteStore", "store_from_url"]
-
-log = logging.getLogger(__name__)
 
 SCHEME = "sqlite:///"
 WRITE_WAIT = 5.0  # seconds that a write waits for another process's transaction
@@ -49,6 +43,12 @@ READ = (
     "WITH wanted (kind, key) AS (VALUES {})"
     " SELECT kind, key, version, body, owner, expires"
     " FROM wanted CROSS JOIN records USING (kind, key) WHERE expires IS NULL OR expires > ?"
+)
+# `<>`, not `>`: with two lower bounds SQLite might begin every page at the prefix.
+SCAN = (
+    "SELECT kind, key, version, body, owner, expires FROM records"
+    " WHERE kind = ? AND key >= ? AND key <> ? AND key < CAST(? AS TEXT)"
+    " AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
 )
 VERSION = (
     "SELECT version FROM records WHERE kind = ? AND key = ? AND (expires IS NULL OR expires > ?)"
@@ -70,13 +70,6 @@ EXPIRE = (
     " (SELECT rowid FROM records WHERE expires <= ? ORDER BY expires LIMIT ?)"
 )
 TOUCH = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
-
-Work = Callable[[sqlite3.Connection], tuple[int, ...]]
-"""One unit. It runs inside the writer's transaction and may raise `VersionConflict` only before
-it has changed anything; any other error undoes the whole batch."""
-
-Future = asyncio.Future[tuple[int, ...]]
-Outcome = tuple[int, ...] | VersionConflict | StoreFailed
 
 
 def store_from_url(url: str) -> Store:
@@ -110,7 +103,7 @@ class SqliteStore:
         self._write_wait = write_wait
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
-        self._writer: _Writer | None = None
+        self._writer: Writer | None = None
 
     async def open(self) -> None:
         """Create or migrate the file and start the writer; nothing if it is open.
@@ -134,6 +127,17 @@ class SqliteStore:
         rows = self._select(statement, [*values, self._now()])
         return {(row[0], row[1]): Record(*row) for row in rows}
 
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", limit: int
+    ) -> list[Record]:
+        """The living records of a range of keys, read at once by one statement."""
+        if limit < 0:
+            raise ValueError("a scan reads at least 0 records")
+        # No byte of UTF-8 is 0xFF: every key with the prefix sorts before this, and only they.
+        end = prefix.encode() + b"\xff"
+        values = (kind, max(prefix, after), after, end, self._now(), limit)
+        return [Record(*row) for row in self._select(SCAN, values)]
+
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """Make all changes in one commit, which they may share with other units."""
         unit = tuple(changes)
@@ -150,33 +154,27 @@ class SqliteStore:
         await self._submit(partial(_touch, now=self._now))
         self._select("SELECT at FROM probe", [])
 
-    def _select(self, statement: str, values: Sequence[str | float]) -> list[Any]:
-        with self._lock, _translated():
+    def _select(self, statement: str, values: Sequence[str | bytes | float]) -> list[Any]:
+        with self._lock, translated():
             if self._reader is None:
                 raise StoreFailed("the store is not open")
             return self._reader.execute(statement, values).fetchall()
 
-    def _submit(self, work: Work) -> Future:
-        future: Future = asyncio.get_running_loop().create_future()
+    def _submit(self, work: Work) -> asyncio.Future[tuple[int, ...]]:
         # Under the lock, so that nothing is queued behind the writer's last batch.
         with self._lock:
             if self._writer is None:
                 raise StoreFailed("the store is not open")
-            self._writer.put(_Unit(work, future))
-        return future
+            return self._writer.submit(work)
 
     def _open(self) -> None:
-        with self._lock, _translated(), contextlib.ExitStack() as undo:
+        with self._lock, translated(), contextlib.ExitStack() as undo:
             if self._writer is not None:
                 return
-            _make_private(self._path)
-            writing = _connected(self._path, wait=self._write_wait)
+            writing = connect_for_writing(self._path, wait=self._write_wait)
             undo.callback(writing.close)
-            _use_wal(writing, wait=self._write_wait)
-            _migrate(writing)
-            self._reader = _connected(self._path, wait=READ_WAIT)
-            self._reader.execute("PRAGMA query_only = ON")
-            self._writer = _Writer(writing)
+            self._reader = connect_for_reading(self._path, wait=READ_WAIT)
+            self._writer = Writer(writing)
             undo.pop_all()
 
     def _close(self) -> None:
@@ -187,94 +185,6 @@ class SqliteStore:
             reader.close()
         if writer is not None:
             writer.stop()
-
-
-# --- the writer thread
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    work: Work
-    future: Future
-
-
-class _Writer:
-    """Owns the writing connection and the thread that uses it; `stop` ends both."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
-
-    def put(self, unit: _Unit) -> None:
-        self._queue.put(unit)
-
-    def stop(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first, *self._queued()]
-            _answer(batch, self._committed(batch))
-        self._connection.close()
-
-    def _queued(self) -> Iterator[_Unit]:
-        with contextlib.suppress(queue.Empty):
-            while (unit := self._queue.get_nowait()) is not None:
-                yield unit
-            self._queue.put(None)  # for `_run`, after this batch
-
-    def _committed(self, batch: Sequence[_Unit]) -> list[Outcome]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_outcome(unit.work, self._connection) for unit in batch]
-            self._connection.execute("COMMIT")
-        except Exception as exc:
-            # Whatever it was, the thread lives on and nobody is left waiting.
-            log.exception("a batch of writes failed", extra={"units": len(batch)})
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.rollback()
-            return [_failure(exc) for _ in batch]
-        return outcomes
-
-
-def _outcome(work: Work, connection: sqlite3.Connection) -> Outcome:
-    try:
-        return work(connection)
-    except VersionConflict as exc:
-        return exc
-
-
-def _failure(cause: Exception) -> StoreFailed:
-    failed = StoreFailed()
-    failed.__cause__ = cause
-    return failed
-
-
-def _answer(batch: Sequence[_Unit], outcomes: Sequence[Outcome]) -> None:
-    """Wake each loop once, however many of the batch wait in it."""
-    waiting: dict[asyncio.AbstractEventLoop, list[tuple[Future, Outcome]]] = defaultdict(list)
-    for unit, outcome in zip(batch, outcomes, strict=True):
-        waiting[unit.future.get_loop()].append((unit.future, outcome))
-    for loop, answers in waiting.items():
-        # A loop that was closed meanwhile has no waiters left.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, answers)
-
-
-def _settle(answers: Sequence[tuple[Future, Outcome]]) -> None:
-    for future, outcome in answers:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-
-# --- units
 
 
 def _write(
@@ -316,83 +226,3 @@ def _expire(connection: sqlite3.Connection, *, now: float, limit: int) -> tuple[
 def _touch(connection: sqlite3.Connection, *, now: Callable[[], float]) -> tuple[int, ...]:
     connection.execute(TOUCH, (now(),))
     return ()
-
-
-# --- the file
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise StoreFailed from exc
-
-
-def _make_private(path: Path) -> None:
-    """Create the folder (0700) and the file (0600), whose mode SQLite gives to its companions."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(f"{path}{suffix}", 0o600)
-    except OSError as exc:
-        raise SettingsError(f"store.url: cannot use {path} ({exc.strerror})") from None
-
-
-def _connected(path: Path, *, wait: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _use_wal(connection: sqlite3.Connection, *, wait: float) -> None:
-    """Switch the file to WAL; SQLite does not wait by itself while another process does so."""
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema forward in one transaction, which other processes wait for."""
-    scripts = _migrations()
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(scripts):
-            raise SettingsError(
-                f"store.url: the file has schema {version}, written by a newer version of"
-                f" skills-host; this one knows schema {len(scripts)}"
-            )
-        for number, script in enumerate(scripts[version:], start=version + 1):
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
-
-
-def _migrations() -> list[str]:
-    """The scripts in order; script n, named by four digits, leads to schema n."""
-    folder = resources.files("skills_host.store") / "migrations"
-    found = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    return [entry.read_text(encoding="utf-8") for entry in found if entry.name.endswith(".sql")]
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements one by one: `executescript` would commit before them."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 
 import pytest
 
@@ -41,6 +42,134 @@ async def test_many_are_read_at_once_and_absent_ones_are_missing(store: Store) -
 
 async def test_reading_nothing_gives_nothing(store: Store) -> None:
     assert await store.read([]) == {}
+
+
+async def found(store: Store, prefix: str = "", *, after: str = "", limit: int = 100) -> list[str]:
+    """The keys that a scan of the kind "x" finds."""
+    return [record.key for record in await store.scan("x", prefix, after=after, limit=limit)]
+
+
+async def test_a_scan_gives_whole_records(store: Store) -> None:
+    await store.write([Put("x", "a", b"one", owner="root", expires=2000.0)])
+
+    assert await store.scan("x", limit=1) == [Record("x", "a", 1, b"one", "root", 2000.0)]
+
+
+async def test_a_scan_finds_the_keys_of_a_prefix_in_order(store: Store) -> None:
+    await store.write([Put("x", key, b"") for key in ("b", "a/2", "a", "a/", "a0", "a/10", "A/1")])
+
+    assert await found(store, "a/") == ["a/", "a/10", "a/2"]
+
+
+async def test_a_scan_keeps_to_its_kind(store: Store) -> None:
+    await store.write([Put("x", "a", b""), Put("y", "a", b""), Put("w", "a", b"")])
+
+    assert await found(store) == ["a"]
+    assert await store.scan("z", limit=1) == []
+
+
+async def test_a_scan_finds_the_elements_of_a_stream_by_number(store: Store) -> None:
+    for _ in range(12):
+        await store.write([Append("x", "a", b"")])
+
+    assert await found(store, "a/") == [element_key("a", n) for n in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "%",
+        "_",
+        "a_",
+        "*",
+        "[a]",
+        "A",
+        "'",
+        "\\",
+        "\0",
+        "ß",
+        "ü",
+        "\ud7ff",
+        "\uffff",
+        "𝄞",
+        "\U0010ffff",
+    ],
+)
+async def test_a_prefix_is_taken_literally(store: Store, prefix: str) -> None:
+    own = [prefix + rest for rest in ("", "\0", "x", "\U0010ffff\U0010ffff")]
+    others = ["a", "ab", "aß", "z", "u\u0308", "\ue000", "\ufffe", "\U0001d11d", "\U0001d11f"]
+    await store.write([Put("x", key, b"") for key in own + others])
+
+    assert await found(store, prefix) == own
+
+
+async def test_a_scan_is_a_filter_of_the_sorted_keys(store: Store) -> None:
+    parts = ["", "\0", "%", "_", "a", "é", "\ud7ff", "\ue000", "\uffff", "𝄞", "\U0010ffff"]
+    texts = [one + two for one, two in product(parts, parts)]
+    keys = sorted(set(texts) - {""})
+    await store.write([Put("x", key, b"") for key in keys])
+
+    for prefix, after in product(parts, texts):
+        wanted = [key for key in keys if key.startswith(prefix) and key > after]
+        assert await found(store, prefix, after=after, limit=5) == wanted[:5], (prefix, after)
+
+
+async def test_pages_of_a_scan_join_without_gap_or_overlap(store: Store) -> None:
+    keys = [f"a/{n}" for n in range(10, 20)]
+    await store.write([Put("x", key, b"") for key in [*keys, "a", "b"]])
+    pages = [await found(store, "a/", limit=4)]
+    for _ in range(3):
+        pages.append(await found(store, "a/", after=pages[-1][-1], limit=4))
+
+    assert [len(page) for page in pages] == [4, 4, 2, 0]
+    assert sum(pages, []) == keys
+
+
+@pytest.mark.parametrize(
+    ("after", "keys"),
+    [("", ["b/1", "b/3"]), ("a", ["b/1", "b/3"]), ("b/1", ["b/3"]), ("b/2", ["b/3"]), ("c", [])],
+)
+async def test_a_scan_goes_on_after_a_key_that_need_not_exist(
+    store: Store, after: str, keys: list[str]
+) -> None:
+    await store.write([Put("x", key, b"") for key in ("a/1", "b/1", "b/3", "c/1")])
+
+    assert await found(store, "b/", after=after) == keys
+
+
+async def test_a_scan_for_nothing_finds_nothing(store: Store) -> None:
+    await store.write([Put("x", "a", b"")])
+
+    assert await found(store, limit=0) == []
+
+
+async def test_a_scan_leaves_out_expired_records_and_does_not_count_them(
+    store: Store, clock: Clock
+) -> None:
+    await store.write([Put("x", key, b"", expires=1010.0) for key in ("a", "c")])
+    await store.write([Put("x", "b", b""), Put("x", "d", b"", expires=1011.0)])
+    clock.at = 1010.0
+
+    assert await found(store, limit=2) == ["b", "d"]
+
+
+async def test_a_scan_does_not_find_the_empty_key(store: Store) -> None:
+    await store.write([Put("x", "", b""), Put("x", "a", b"")])
+
+    assert await found(store) == ["a"]
+
+
+async def test_a_scan_with_a_negative_limit_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        await store.scan("x", limit=-1)
+
+
+@pytest.mark.parametrize("place", ["kind", "prefix", "after"])
+async def test_a_scan_for_text_that_is_not_unicode_is_refused(store: Store, place: str) -> None:
+    asked = {"kind": "x", "prefix": "", "after": ""} | {place: "\ud800"}
+
+    with pytest.raises(ValueError, match="surrogates"):
+        await store.scan(asked["kind"], asked["prefix"], after=asked["after"], limit=1)
 
 
 async def test_a_version_grows_by_one(store: Store) -> None:
@@ -251,6 +380,7 @@ async def test_a_closed_store_fails(store: Store) -> None:
 
     for attempt in (
         store.read([("state", "a")]),
+        store.scan("state", limit=1),
         store.write([Put("state", "a", b"")]),
         store.expire(0.0, 1),
         store.probe(),

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -31,6 +34,47 @@ def test_every_purpose_has_a_subkey_of_its_own() -> None:
     assert keys.mac(b"handle", b"data", 32) != keys.mac(b"ticket", b"data", 32)
 
 
+def test_a_subkey_is_hkdf_with_sha256_and_the_purpose_in_its_info() -> None:
+    extracted = hmac.digest(bytes(32), SECRET, "sha256")
+    expanded = hmac.digest(extracted, b"skills-host\0handle\x01", "sha256")
+
+    assert HostKey(SECRET).derive(b"handle") == expanded
+    assert HostKey(SECRET).mac(b"handle", b"d", 32) == hmac.digest(expanded, b"d", "sha256")
+
+
+def test_subkeys_and_macs_stay_what_they_were() -> None:
+    key = HostKey(SECRET)
+    subkey = bytes.fromhex("eb6b7b71472462476d477da9dba9a8aa761cb953a8bb716a9729cc1e361bf5b3")
+
+    assert [key.derive(b"handle") for _ in range(2)] == [subkey] * 2
+    assert key.mac(b"handle", b"data", 16).hex() == "61d4be57e7e89e1f6ff7598b593bd10e"
+
+
+def test_a_subkey_is_derived_once() -> None:
+    key = HostKey(SECRET)
+
+    assert key.derive(b"handle") is key.derive(b"handle")
+
+
+def test_threads_that_derive_at_once_get_the_same_subkey() -> None:
+    key, together = HostKey(SECRET), Barrier(4)
+
+    def derive(_: int) -> bytes:
+        together.wait(timeout=10)
+        return key.derive(b"handle")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(derive, range(4))) == {HostKey(SECRET).derive(b"handle")}
+
+
+def test_a_key_that_has_derived_equals_one_that_has_not() -> None:
+    used = HostKey(SECRET)
+    used.derive(b"handle")
+
+    assert used == HostKey(SECRET)
+    assert len({used, HostKey(SECRET)}) == 1
+
+
 def test_a_mac_has_the_length_asked_for() -> None:
     keys = Keys.generate()
 
@@ -48,6 +92,7 @@ def test_keys_that_share_an_id_are_all_found() -> None:
 
 def test_nothing_of_a_key_is_in_its_repr() -> None:
     keys = Keys((HostKey(SECRET),))
+    keys.derive(b"handle")
 
     assert repr(keys) == "Keys(...)"
     assert f"{keys.current}" == "HostKey(...)"

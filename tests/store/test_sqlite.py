@@ -295,6 +295,33 @@ async def test_reading_many_keys_does_not_read_the_table(
     assert any("SEARCH records USING INDEX" in step[3] for step in plan)
 
 
+@pytest.mark.parametrize("prefix", ["", "log/", "\U0010ffff"])
+async def test_a_scan_reads_no_more_than_its_range(
+    prefix: str, store: SqliteStore, other: sqlite3.Connection
+) -> None:
+    statements: list[str] = []
+    assert store._reader is not None
+    store._reader.set_trace_callback(statements.append)
+    await store.scan("log", prefix, after="log/5", limit=10)
+    (plan,) = other.execute("EXPLAIN QUERY PLAN " + statements[0]).fetchall()  # and no sorting
+
+    assert len(statements) == 1
+    assert "records USING INDEX records_by_key (kind=? AND key>? AND key<?)" in plan[3]
+
+
+@pytest.mark.parametrize(("prefix", "after"), [("log/", "log/4000"), ("log/4", ""), ("log/4", "a")])
+async def test_a_scan_steps_over_nothing_before_its_place(
+    prefix: str, after: str, store: SqliteStore
+) -> None:
+    await store.write([Put("log", f"log/{n:04d}", b"") for n in range(5000)])
+    assert store._reader is not None
+    steps: list[None] = []
+    store._reader.set_progress_handler(lambda: steps.append(None), 1)
+    await store.scan("log", prefix, after=after, limit=5)
+
+    assert len(steps) < 500  # of SQLite's machine: some 20 for a row
+
+
 @pytest.mark.parametrize("url", ["sqlite:///here/host.db", "sqlite:///host.db"])
 async def test_a_url_with_a_relative_path_is_under_the_working_folder(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,116 @@
+"""The thread that writes: all that has queued in one commit, and nobody answered before it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from skills_host.errors import StoreFailed, VersionConflict
+
+__all__ = ["Work", "Writer"]
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[sqlite3.Connection], tuple[int, ...]]
+"""One unit. It runs inside the writer's transaction and may raise `VersionConflict` only before
+it has changed anything; any other error undoes the whole batch."""
+
+Future = asyncio.Future[tuple[int, ...]]
+Outcome = tuple[int, ...] | VersionConflict | StoreFailed
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    work: Work
+    future: Future
+
+
+class Writer:
+    """Owns the writing connection and the thread that uses it; `stop` ends both."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work) -> Future:
+        """Queue one unit; the running loop's future has its numbers after the commit.
+
+        It raises the unit's `VersionConflict`, or `StoreFailed` where the batch was not kept. The
+        caller sees to it that nothing is submitted once `stop` was called.
+        """
+        future: Future = asyncio.get_running_loop().create_future()
+        self._queue.put(_Unit(work, future))
+        return future
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread and close the connection."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first, *self._queued()]
+            _answer(batch, self._committed(batch))
+        self._connection.close()
+
+    def _queued(self) -> Iterator[_Unit]:
+        with contextlib.suppress(queue.Empty):
+            while (unit := self._queue.get_nowait()) is not None:
+                yield unit
+            self._queue.put(None)  # for `_run`, after this batch
+
+    def _committed(self, batch: Sequence[_Unit]) -> list[Outcome]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_outcome(unit.work, self._connection) for unit in batch]
+            self._connection.execute("COMMIT")
+        except Exception as exc:
+            # Whatever it was, the thread lives on and nobody is left waiting.
+            log.exception("a batch of writes failed", extra={"units": len(batch)})
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+            return [_failure(exc) for _ in batch]
+        return outcomes
+
+
+def _outcome(work: Work, connection: sqlite3.Connection) -> Outcome:
+    try:
+        return work(connection)
+    except VersionConflict as exc:
+        return exc
+
+
+def _failure(cause: Exception) -> StoreFailed:
+    failed = StoreFailed()
+    failed.__cause__ = cause
+    return failed
+
+
+def _answer(batch: Sequence[_Unit], outcomes: Sequence[Outcome]) -> None:
+    """Wake each loop once, however many of the batch wait in it."""
+    waiting: dict[asyncio.AbstractEventLoop, list[tuple[Future, Outcome]]] = defaultdict(list)
+    for unit, outcome in zip(batch, outcomes, strict=True):
+        waiting[unit.future.get_loop()].append((unit.future, outcome))
+    for loop, answers in waiting.items():
+        # A loop that was closed meanwhile has no waiters left.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, answers)
+
+
+def _settle(answers: Sequence[tuple[Future, Outcome]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

@@ -64,7 +64,7 @@ class Properties:
             if found is not None:
                 # What was set while the write was under way is still to be written.
                 found.changed = found.raw != (None if isinstance(change, Delete) else change.body)
-                found.version = NEW if isinstance(change, Delete) else version
+                found.version = version
 
     def forget(self) -> None:
         """Drop what was read and changed, so that a conflict is not written after all."""

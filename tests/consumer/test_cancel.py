@@ -38,7 +38,9 @@ async def ends_at(town: Town, name: str = "echo") -> list[Activity]:
 
 
 @pytest.mark.parametrize("echo", [{}, EXPECT_REPLIES])
-async def test_cancel_overtakes_an_open_call(empty_town: Town, echo: dict[str, str]) -> None:
+async def test_cancel_overtakes_an_open_call(
+    empty_town: Town, echo: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     """It is answered at once, the open turn ends silently, and the next message works."""
     town = await open_town(empty_town, echo=echo)
     await town.say("echo")
@@ -50,6 +52,7 @@ async def test_cancel_overtakes_an_open_call(empty_town: Town, echo: dict[str, s
     assert (await open_turn).status == 200
     assert await town.say("booking") == ["Where do you want to go?"]
     assert town.said() == ["Echo: echo", "echo was cancelled.", "Where do you want to go?"]
+    assert not caplog.messages
     hold.go.set()
 
 

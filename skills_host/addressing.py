@@ -11,7 +11,13 @@ from urllib.parse import quote
 
 from skills_host.activity import Activity
 from skills_host.reference import ConversationReference
-from skills_host.wire import encode, encode_members, patched
+from skills_host.wire import (
+    decode_elements,
+    decode_members,
+    encode,
+    encode_members,
+    patched,
+)
 
 __all__ = [
     "addressed_to_skill",
@@ -23,8 +29,10 @@ __all__ = [
     "reply_to",
     "restored_for_user",
     "session_key",
+    "tidied",
 ]
 
+_ACCOUNTS = frozenset({"from", "recipient", "conversation", "suggestedActions"})
 # Direct Line ids of conversationUpdate cannot be replied to.
 _UNREPLYABLE = ("directline", "webchat")
 
@@ -77,6 +85,33 @@ def addressed_to_skill(
         # The user's channel asked this of the root; the skill answers by callbacks.
         changes["deliveryMode"] = None
     return activity.with_raw(changes)
+
+
+def tidied(activity: Activity) -> Activity:
+    """What a bot made, as the strictest peers want it: no null or empty string in typed members.
+
+    `text` may be empty. Nothing inside `value`, `channelData`, `entities` or an attachment's
+    `content` is touched: what is null there has a meaning to somebody.
+    """
+    changes: dict[str, bytes | None] = {}
+    for name, raw in activity.members.items():
+        if raw == b"null" or (raw == b'""' and name != "text"):
+            changes[name] = None
+        elif name in _ACCOUNTS and (b"null" in raw or b'""' in raw):
+            changes[name] = _tidied_object(raw)
+        elif name == "attachments" and (b"null" in raw or b'""' in raw):
+            changes[name] = _tidied_list(raw)
+    return activity.with_raw(changes) if changes else activity
+
+
+def _tidied_object(raw: bytes) -> bytes:
+    members = decode_members(raw)
+    kept = {name: value for name, value in members.items() if value not in (b"null", b'""')}
+    return encode_members(kept)
+
+
+def _tidied_list(raw: bytes) -> bytes:
+    return b"[%b]" % b",".join(map(_tidied_object, decode_elements(raw)))
 
 
 def restored_for_user(

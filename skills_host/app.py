@@ -17,22 +17,17 @@ from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
+from skills_host.assembly import Shared, doors
 from skills_host.auth.credentials import ClientSecret
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.tokens import TokenSource
 from skills_host.auth.verify import Verifier
-from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Bot
-from skills_host.bot.inbox import Inbox, Tasks
-from skills_host.channels.connector import Connector
-from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.client import SkillClient
-from skills_host.consumer.conversations import Conversations
-from skills_host.consumer.host import SkillHost
+from skills_host.bot.inbox import Tasks
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.consumer.manifest.readers import read_manifest
-from skills_host.consumer.orchestrator import Orchestrator, Root
+from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of, snapshot_of
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
@@ -47,9 +42,7 @@ from skills_host.transport import (
 )
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
-from skills_host.web.messages import messages
 from skills_host.web.server import serve_asgi
-from skills_host.web.skills import skill_host
 
 __all__ = ["World", "configured_skills", "create_app", "serve", "trusts_lab"]
 
@@ -198,12 +191,24 @@ class _Host:
             snapshot=lambda: self._snapshot,
             now=self._world.now,
         )
-        limits = self._settings.host.limits
-        guard = Guard(verifier, body_bytes=limits.body_bytes, lab=self._lab)
+        shared = Shared(
+            settings=self._settings,
+            now=self._world.now,
+            random=self._world.random,
+            new_id=self._world.new_id,
+            send=send,
+            store=self._store,
+            tasks=self._tasks,
+            skills=lambda: self._skills,
+            keys=handle_keys,
+            guard=Guard(verifier, body_bytes=self._settings.host.limits.body_bytes, lab=self._lab),
+            lab=self._lab,
+        )
         for name, given in bots.items():
             tokens = self._tokens(given, send)
             stack.push_async_callback(tokens.close)
-            self._doors(app, name, guard=guard, send=send, tokens=tokens, keys=handle_keys)
+            for prefix, door in doors(shared, name, self._bots[name], tokens):
+                app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
         app.register_blueprint(health(self._probes(keys)))
 
     def _tokens(self, given: BotSettings, send: Send) -> TokenSource:
@@ -214,100 +219,6 @@ class _Host:
             credential=ClientSecret(given.app_id, given.tenant or "", secret),
             now=self._world.now,
             timeout=self._settings.host.limits.authority_seconds,
-        )
-
-    def _doors(
-        self,
-        app: Quart,
-        name: str,
-        *,
-        guard: Guard,
-        send: Send,
-        tokens: TokenSource,
-        keys: Keys,
-    ) -> None:
-        """One bot with its addresses; the default bot has the short ones too."""
-        bot, given = self._bots[name], self._settings.bots[name]
-        prefixes = [f"/bots/{name}", *([""] if name == self._settings.default_bot else [])]
-        doors = []
-        if isinstance(bot, Root):
-            orchestrator, conversations = self._orchestrator(
-                bot, given, prefixes[-1], send=send, tokens=tokens, keys=keys
-            )
-            adapter = self._adapter(name, bot, orchestrator.run, send, tokens)
-            skills = SkillHost(
-                adapter,
-                conversations=conversations,
-                tasks=self._tasks,
-                ended=orchestrator.ended,
-                new_id=self._world.new_id,
-            )
-            doors.append(skill_host(name, guard=guard, host=skills, bot_app_id=given.app_id))
-        else:
-            adapter = self._adapter(name, bot, bot.run, send, tokens)
-        inbox = Inbox(
-            adapter,
-            store=self._store,
-            tasks=self._tasks,
-            now=self._world.now,
-            new_id=self._world.new_id,
-            remember=self._settings.host.limits.remember_seconds,
-        )
-        doors.append(messages(name, guard=guard, inbox=inbox, bot_app_id=given.app_id))
-        for door in doors:
-            for prefix in prefixes:
-                app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
-
-    def _orchestrator(
-        self,
-        root: Root,
-        given: BotSettings,
-        prefix: str,
-        *,
-        send: Send,
-        tokens: TokenSource,
-        keys: Keys,
-    ) -> tuple[Orchestrator, Conversations]:
-        limits = self._settings.host.limits
-        conversations = Conversations(
-            self._store,
-            keys=keys,
-            host_app_id=given.app_id,
-            now=self._world.now,
-            random=self._world.random,
-            lifetime=limits.session_seconds,
-        )
-        orchestrator = Orchestrator(
-            root,
-            skills=lambda: self._skills,
-            conversations=conversations,
-            client=SkillClient(send, tokens, timeout=limits.skill_seconds),
-            calls=OpenCalls(),
-            tasks=self._tasks,
-            host_url=f"{self._settings.host.public_url.rstrip('/')}{prefix}/api/skills",
-        )
-        return orchestrator, conversations
-
-    def _adapter(
-        self,
-        name: str,
-        bot: Bot,
-        handle: Callable[..., Awaitable[None]],
-        send: Send,
-        tokens: TokenSource,
-    ) -> Adapter:
-        cloud, seconds = self._settings.cloud, self._settings.host.limits.channel_seconds
-        return Adapter(
-            bot,
-            name=name,
-            handle=handle,
-            store=self._store,
-            connect=lambda audience: Connector(
-                send, tokens, audience, timeout=seconds, names_speaker=self._lab
-            ),
-            channel_scope=cloud.channel_scope,
-            caller_id=cloud.caller_id,
-            new_id=self._world.new_id,
         )
 
     def _probes(self, keys: SigningKeys) -> dict[str, Callable[[], Awaitable[None]]]:

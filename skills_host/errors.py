@@ -206,6 +206,13 @@ class ChannelFailed(SkillsHostError):
         super().__init__(message, code=code)
         self.answered = answered
 
+    @property
+    def status(self) -> int:
+        """The channel's own refusal is passed on; it concerns what was asked, not who asked."""
+        if 400 <= self.answered < 500 and self.answered not in (401, 407):
+            return self.answered
+        return CODES[self.code].status if self.answered != 401 else 502
+
 
 class SkillFailed(SkillsHostError):
     """A skill could not be called or answered with a failure; `answered` is its status, or 0."""

@@ -31,6 +31,8 @@ __all__ = [
     "Delivery",
     "HostSettings",
     "Limits",
+    "Operation",
+    "Policy",
     "Settings",
     "SkillSettings",
     "SkillTexts",
@@ -39,10 +41,38 @@ __all__ = [
 
 
 class Delivery(StrEnum):
-    """How a skill's answers come back: by callbacks, or in the answer to the POST."""
+    """How a skill's answers come back: by callbacks, in the answer, or as a stream."""
 
     NORMAL = "normal"
     EXPECT_REPLIES = "expectReplies"
+    STREAM = "stream"
+
+
+class Operation(StrEnum):
+    """What a skill may ask of its skill host: the operations of the Connector REST API."""
+
+    SEND = "send"
+    UPDATE = "update"
+    DELETE = "delete"
+    MEMBERS = "members"
+    MEMBER = "member"
+    PAGED_MEMBERS = "paged-members"
+    ACTIVITY_MEMBERS = "activity-members"
+    DELETE_MEMBER = "delete-member"
+    HISTORY = "history"
+    UPLOAD = "upload"
+    ATTACHMENT = "attachment"
+    ATTACHMENT_VIEW = "attachment-view"
+    CREATE = "create"
+    LIST = "list"
+
+
+class Policy(StrEnum):
+    """Whether a skill may: yes; it is refused (403); the host does not have it (501)."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    NOT_OFFERED = "not-offered"
 
 
 def canonical_app_id(value: object) -> str:
@@ -215,6 +245,8 @@ class SkillSettings(Model):
     texts: SkillTexts = SkillTexts()
     seconds: Seconds | None = None
     delivery: Delivery = Delivery.NORMAL
+    invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
+    operations: Mapping[Operation, Policy] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,6 +20,7 @@ from yarl import URL
 from skills_host.errors import TransportFailed
 
 __all__ = [
+    "EVENT_STREAM",
     "Client",
     "Guard",
     "Request",
@@ -29,6 +31,7 @@ __all__ = [
     "is_loopback",
 ]
 
+EVENT_STREAM = "text/event-stream"
 ANSWER_BYTES = 16 * 1024 * 1024
 
 # What one parser drops or turns around, another takes for a host name.
@@ -37,22 +40,31 @@ _UNCLEAR = re.compile(r"[^!-~]|\\")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `timeout` is the whole exchange's deadline in seconds."""
+    """One HTTP request; `timeout` is the whole exchange's deadline in seconds.
+
+    With `stream`, an answer that is an event stream is handed over as it comes.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     timeout: float = 15.0
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP answer, read whole; header names are lower case."""
+    """One HTTP answer, read whole; header names are lower case.
+
+    `chunks` is there instead of `body` where a stream was asked for and is coming; whoever gets it
+    reads it to its end or closes it. It raises `TransportFailed` where the peer breaks off.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    chunks: AsyncGenerator[bytes] | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -130,8 +142,8 @@ class Client:
             raise TransportFailed(code="host-not-allowed", sent=False)
         if self._is_closed:
             raise TransportFailed(sent=False)
-        try:
-            async with self._opened().request(
+        with _translated():
+            answer = await self._opened().request(
                 request.method,
                 # Ids in paths arrive here percent-encoded; encoding them again would change them.
                 URL(request.url, encoded=True),
@@ -139,17 +151,12 @@ class Client:
                 data=request.body,
                 allow_redirects=False,
                 timeout=self._deadline(request.timeout),
-            ) as answer:
-                body = await self._body(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status, headers, body)
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as exc:
-            raise TransportFailed(code="unreachable", sent=False) from exc
-        except TimeoutError:
-            raise TransportFailed(code="deadline") from None
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            # Some of aiohttp's errors hold the request's headers, and with them the token.
-            raise TransportFailed(f"a peer broke off: {type(exc).__name__}") from None
+            )
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            if request.stream and answer.ok and answer.content_type == EVENT_STREAM:
+                return Response(answer.status, headers, chunks=_chunks(answer))
+            async with answer:
+                return Response(answer.status, headers, await self._body(answer))
 
     async def close(self) -> None:
         """Close the pool for good; requests still open fail."""
@@ -183,3 +190,23 @@ class Client:
             if len(body) > self._answer_bytes:
                 raise TransportFailed(code="answer-too-large")
         return bytes(body)
+
+
+async def _chunks(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    with _translated():
+        async with answer:
+            async for piece in answer.content.iter_any():
+                yield piece
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as exc:
+        raise TransportFailed(code="unreachable", sent=False) from exc
+    except TimeoutError:
+        raise TransportFailed(code="deadline") from None
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        # Some of aiohttp's errors hold the request's headers, and with them the token.
+        raise TransportFailed(f"a peer broke off: {type(exc).__name__}") from None

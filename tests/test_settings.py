@@ -158,7 +158,7 @@ def test_every_wait_ends(seconds: object) -> None:
 
 
 def test_a_delivery_is_one_that_we_speak() -> None:
-    assert "delivery" in faults(SkillSettings, SKILL | {"delivery": "stream"})
+    assert "delivery" in faults(SkillSettings, SKILL | {"delivery": "pigeon"})
 
 
 # Values

@@ -111,6 +111,21 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "this application is not among the host's skills",
             "register the skill, and its tenant if the skill's tenants are listed",
         ),
+        "not-activity-owner": Code(
+            403,
+            "the activity was not sent by this skill in this conversation",
+            "update and delete only what you sent, by the id that you were given",
+        ),
+        "operation-refused": Code(
+            403,
+            "the settings refuse this operation to the skill",
+            "set skills.NAME.operations for it",
+        ),
+        "other-tenant": Code(
+            403,
+            "the new conversation would be in another tenant or channel than the skill's own",
+            "create conversations only where the skill already has one",
+        ),
         "not-conversation-owner": Code(
             403,
             "the conversation belongs to another skill",

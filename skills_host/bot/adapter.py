@@ -12,17 +12,21 @@ from skills_host.auth.claims import Identity
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
-from skills_host.bot.turn import Channel, ReplyBuffer, Turn, invoke_response_activity
+from skills_host.bot.turn import Channel, Place, ReplyBuffer, Turn, invoke_response_activity
 from skills_host.errors import ChannelFailed, SkillsHostError, error_body
-from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Store
 from skills_host.wire import encode
 
-__all__ = ["APOLOGY", "Adapter", "Answer", "Connect", "Outcome", "Place"]
+__all__ = ["APOLOGY", "Adapter", "Answer", "Connect", "Outcome", "Said"]
 
 log = logging.getLogger(__name__)
 
 APOLOGY = "Sorry, something went wrong here. Please try again."
+
+IN_ANSWER = ("expectReplies", "stream")
+
+Said = Callable[[Activity], None]
+"""Hears each reply of a turn as it is given."""
 
 Connect = Callable[[str], Channel]
 """A channel whose tokens are for this audience: a channel's scope, or a calling bot's app id."""
@@ -42,18 +46,6 @@ class Outcome:
 
     answer: Answer
     changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a turn that no request brought takes place: a callback, a proactive send.
-
-    `audience` is whom the conversation's tokens are for, `session` whose state is used.
-    """
-
-    reference: ConversationReference
-    audience: str
-    session: str
 
 
 class Adapter:
@@ -80,14 +72,18 @@ class Adapter:
         self._caller_id = caller_id
         self._new_id = new_id
 
-    async def process(self, activity: Activity, identity: Identity, *, key: str) -> Outcome:
+    async def process(
+        self, activity: Activity, identity: Identity, *, key: str, said: Said = lambda _: None
+    ) -> Outcome:
         """Handle a received activity; never raises for what the bot's code does wrong.
 
-        The answer is what peers expect: `{"activities": […]}` for `expectReplies`, an invoke's own
-        status and body, or an empty 200.
+        The answer is what peers expect: `{"activities": […]}` for `expectReplies` and `stream`
+        (where `said` hears each reply at once), an invoke's own status and body, or an empty 200.
         """
         activity = activity.with_(caller_id=self._caller(identity))
-        buffer = ReplyBuffer() if activity.delivery_mode == "expectReplies" else None
+        buffer = None
+        if activity.delivery_mode in IN_ANSWER:
+            buffer = ReplyBuffer(self._connect(self.audience(identity)), said=said)
         turn = self._turn(
             activity,
             identity=identity,

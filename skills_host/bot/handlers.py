@@ -7,7 +7,7 @@ from typing import Any, overload
 
 from skills_host.activity import Activity
 from skills_host.bot.dialog import PROPERTY, Dialog
-from skills_host.bot.turn import Sending, Turn
+from skills_host.bot.turn import Place, Sending, Turn
 
 __all__ = ["Bot", "Handler", "Middleware", "folded"]
 
@@ -16,6 +16,9 @@ FOLDED = 4096
 
 Handler = Callable[[Turn], Awaitable[None]]
 """Handles a turn."""
+
+Continue = Callable[[Place, Handler], Awaitable[None]]
+"""Runs a handler in a conversation that was begun earlier."""
 
 Middleware = Callable[[Turn, Handler], Awaitable[None]]
 """Wraps the handling of a turn: `async def layer(turn, call_next)`."""
@@ -39,6 +42,7 @@ class Bot:
         self.hooks: list[Sending] = []
         self._handlers: dict[tuple[str, str | None], Handler] = {}
         self._dialogs: dict[str, Dialog] = {}
+        self._continue: Continue | None = None
 
     # Registering
 
@@ -87,6 +91,22 @@ class Bot:
         """See, change, hold or drop everything that goes out; the first hook is outermost."""
         self.hooks.extend(hooks)
 
+    # Speaking first
+
+    async def continue_conversation(self, place: Place, handler: Handler) -> None:
+        """Run `handler` in a conversation of an earlier turn (its `turn.place`).
+
+        What it sends goes to where the conversation was, with tokens for who was there. Raises
+        `TypeError` while the bot is not served, and what sending raises.
+        """
+        if self._continue is None:
+            raise TypeError("the bot is not served yet")
+        await self._continue(place, handler)
+
+    def speak_through(self, continue_conversation: Continue) -> None:
+        """Take the way to speak first that the host gives this bot when it opens."""
+        self._continue = continue_conversation
+
     # Handling
 
     def overtakes(self, activity: Activity) -> bool:
@@ -104,7 +124,8 @@ class Bot:
         Without `catch_all`, plain `on_message` does not count.
         """
         type = turn.activity.type
-        if type == "endOfConversation" and self._dialogs:
+        # An end of the caller's is the bot's own; one of a skill's is not.
+        if type == "endOfConversation" and self._dialogs and turn.speaker is None:
             turn.state.delete(PROPERTY)
         if type in ("message", "event") and await self._in_dialog(turn):
             return True

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, session_key
 from skills_host.auth.claims import Identity
-from skills_host.bot.adapter import Adapter, Answer
+from skills_host.bot.adapter import Adapter, Answer, Said
 from skills_host.errors import SkillsHostError, StateConflict, VersionConflict, error_body
 from skills_host.store.records import NEW, Change, Put, Store
 from skills_host.wire import decode, decode_members, encode, encode_members
@@ -140,17 +140,21 @@ class Inbox:
         self._lanes = Lanes()
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
-    async def take(self, activity: Activity, identity: Identity) -> Answer:
+    async def take(
+        self, activity: Activity, identity: Identity, *, said: Said = lambda _: None
+    ) -> Answer:
         """Take in a checked activity and wait for its answer.
 
-        A bare end, without a conversation, has nothing to act on and is answered at once.
+        `said` hears replies that go into the answer as they are given; not those of a delivery
+        that was taken in before. A bare end, without a conversation, has nothing to act on and is
+        answered at once.
         """
         if not activity.conversation.id:
             return Answer()
         key = self._key(activity, identity)
         task = self._open.get(key)
         if task is None:
-            task = self._tasks.start(self._taken(activity, identity, key))
+            task = self._tasks.start(self._taken(activity, identity, key, said))
             self._open[key] = task
             task.add_done_callback(lambda _: self._open.pop(key, None))
         return await self._tasks.result(task)
@@ -167,7 +171,7 @@ class Inbox:
             activity.id or f"new:{self._new_id()}",
         )
 
-    async def _taken(self, activity: Activity, identity: Identity, key: str) -> Answer:
+    async def _taken(self, activity: Activity, identity: Identity, key: str, said: Said) -> Answer:
         body = encode_members({"activity": activity.encode()})
         record = Put(KIND, key, body, expects=NEW, expires=self._now() + self._remember)
         version = 1
@@ -181,12 +185,14 @@ class Inbox:
             # Recorded, but the process that took it in is gone: take it up again.
             version = 0 if stored is None else stored.version
         if self._adapter.bot.overtakes(activity):
-            return await self._turn(activity, identity, key, version)
+            return await self._turn(activity, identity, key, version, said)
         async with self._lanes.turn(session_key(self._adapter.name, activity)):
-            return await self._turn(activity, identity, key, version)
+            return await self._turn(activity, identity, key, version, said)
 
-    async def _turn(self, activity: Activity, identity: Identity, key: str, version: int) -> Answer:
-        outcome = await self._adapter.process(activity, identity, key=key)
+    async def _turn(
+        self, activity: Activity, identity: Identity, key: str, version: int, said: Said
+    ) -> Answer:
+        outcome = await self._adapter.process(activity, identity, key=key, said=said)
         done = Put(
             KIND,
             key,

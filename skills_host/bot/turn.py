@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from skills_host.activity import Activity
-from skills_host.addressing import end_of_conversation, reply_to, restored_for_user
+from skills_host.activity import Activity, ChannelAccount
+from skills_host.addressing import end_of_conversation, reply_to, restored_for_user, tidied
 from skills_host.auth.claims import Identity
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.errors import NotOffered, StateConflict, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Store
-from skills_host.wire import encode
+from skills_host.wire import decode, decode_members, encode, encode_members
 
 __all__ = [
     "Channel",
+    "ChannelAnswer",
     "InvokeResponse",
+    "Place",
     "ReplyBuffer",
     "SendNext",
     "Sending",
@@ -31,6 +33,15 @@ __all__ = [
 
 # Nobody mentions a bot more often than this in what is meant to be read.
 MENTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAnswer:
+    """What a channel answered to a question: a 2xx status, the body, and its media type."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    media_type: str = ""
 
 
 class Channel(Protocol):
@@ -49,25 +60,60 @@ class Channel(Protocol):
     async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
         """Take back an activity that was sent."""
 
+    async def ask(
+        self,
+        method: str,
+        service_url: str,
+        *path: str,
+        query: str = "",
+        body: bytes | None = None,
+    ) -> ChannelAnswer:
+        """Anything else of the Connector REST API, by the parts of its path after the base."""
+
 
 class ReplyBuffer:
-    """The channel of an `expectReplies` turn: keeps what is sent for the HTTP answer."""
+    """The channel of a turn whose replies go into the HTTP answer; `said` hears each at once.
 
-    def __init__(self) -> None:
+    All but sending is asked of the caller itself (`behind`), if there is one.
+    """
+
+    def __init__(
+        self, behind: Channel | None = None, *, said: Callable[[Activity], None] = lambda _: None
+    ) -> None:
         self.activities: list[Activity] = []
+        self._behind = behind
+        self._said = said
 
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """Keep the activity; it has no id, since no channel has seen it yet."""
         self.activities.append(activity)
+        self._said(activity)
         return ""
 
     async def update(self, activity: Activity, *, activity_id: str) -> str:
-        """Not possible: nothing that was buffered has an id."""
-        raise NotOffered("an expectReplies turn cannot update what it sent")
+        """Replace what was sent in another turn; what is buffered has no id."""
+        return await self._caller(activity_id).update(activity, activity_id=activity_id)
 
     async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
-        """Not possible: nothing that was buffered has an id."""
-        raise NotOffered("an expectReplies turn cannot delete what it sent")
+        """Take back what was sent in another turn; what is buffered has no id."""
+        await self._caller(activity_id).delete(reference, activity_id=activity_id)
+
+    async def ask(
+        self,
+        method: str,
+        service_url: str,
+        *path: str,
+        query: str = "",
+        body: bytes | None = None,
+    ) -> ChannelAnswer:
+        """Ask the caller."""
+        caller = self._caller(method)
+        return await caller.ask(method, service_url, *path, query=query, body=body)
+
+    def _caller(self, about: str) -> Channel:
+        if self._behind is None or not about:
+            raise NotOffered("what is sent in the answer to a request has no id")
+        return self._behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +122,31 @@ class InvokeResponse:
 
     status: int
     body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a turn takes place; kept (`encode`), it is where the bot can speak first later.
+
+    `audience` is whom the conversation's tokens are for, `session` whose state is used.
+    """
+
+    reference: ConversationReference
+    audience: str
+    session: str
+
+    def encode(self) -> bytes:
+        """The place as JSON."""
+        texts = {"audience": encode(self.audience), "session": encode(self.session)}
+        return encode_members(texts | {"reference": self.reference.encode()})
+
+    @classmethod
+    def parse(cls, data: bytes) -> Place:
+        """The place from its own `encode()`; `BadInput` for anything else."""
+        members = decode_members(data)
+        reference = ConversationReference.parse(members.get("reference", b"{}"))
+        texts = (decode(members.get(name, b'""')) for name in ("audience", "session"))
+        return cls(reference, *texts)
 
 
 SendNext = Callable[["Turn", Activity], Awaitable[str]]
@@ -132,11 +203,17 @@ class Turn:
         return spoken(self.activity)
 
     @property
+    def place(self) -> Place:
+        """Where this turn takes place, to keep for `Bot.continue_conversation`."""
+        return Place(self.reference, self.audience, self.session)
+
+    @property
     def is_from_skill_consumer(self) -> bool:
-        """True if another bot called this one as its skill, and gets the answers."""
-        # In a callback the identity is a skill's too, but the answers are for somebody else.
-        caller = self.identity
-        return caller is not None and caller.kind == "skill" and caller.app_id == self.audience
+        """True if another bot called this one as its skill.
+
+        The audience tells: the identity of a callback's turn is that of the bot's own skill.
+        """
+        return "://" not in self.audience
 
     async def send(self, activity: Activity | str) -> str:
         """Say something to the user; the channel's id of it, or an empty string.
@@ -145,7 +222,8 @@ class Turn:
         """
         if isinstance(activity, str):
             activity = Activity.make("message", text=activity)
-        return await self._out(reply_to(self.reference, activity), partial(self._send_now, None))
+        addressed = tidied(reply_to(self.reference, activity))
+        return await self._out(addressed, partial(self._send_now, None))
 
     async def relay(self, activity: Activity, *, reply_to_id: str | None) -> str:
         """Pass on what the turn's `speaker` said, as an answer to `reply_to_id`."""
@@ -156,12 +234,31 @@ class Turn:
         """Replace something that was said; its id."""
         if isinstance(activity, str):
             activity = Activity.make("message", text=activity)
-        addressed = reply_to(self.reference, activity).with_(id=activity_id)
+        addressed = tidied(reply_to(self.reference, activity)).with_(id=activity_id)
         return await self._out(addressed, partial(self._update_now, activity_id))
 
     async def delete(self, activity_id: str) -> None:
         """Take back something that was said."""
         await self.channel.delete(self.reference, activity_id=activity_id)
+
+    async def ask(
+        self, method: str, *path: str, query: str = "", body: bytes | None = None
+    ) -> ChannelAnswer:
+        """Ask the channel about the turn's conversation; `path` is what follows its id."""
+        conversation = ("v3", "conversations", self.reference.conversation_id)
+        return await self.channel.ask(
+            method, self.reference.service_url, *conversation, *path, query=query, body=body
+        )
+
+    async def members(self) -> tuple[ChannelAccount, ...]:
+        """Who is in the conversation, as the channel says."""
+        answer = await self.ask("GET", "members")
+        return tuple(map(ChannelAccount.model_validate, decode(answer.body)))
+
+    async def member(self, member_id: str) -> ChannelAccount:
+        """One member of the conversation; `ChannelFailed` (404) where there is none."""
+        answer = await self.ask("GET", "members", member_id)
+        return ChannelAccount.model_validate(decode(answer.body))
 
     async def end(
         self, value: Any = None, *, code: str = "completedSuccessfully", text: str | None = None
@@ -201,6 +298,20 @@ class Turn:
             raise
         for scope in (self.state, self.user):
             scope.saved(changes, versions)
+
+    async def reviewed(self, activity: Activity) -> Activity | None:
+        """An activity that goes out as part of something else, as the hooks leave it; None if they
+        drop it. Addressed like what is sent."""
+        passed: list[Activity] = []
+
+        async def keep(_: Turn, activity: Activity) -> str:
+            passed.append(activity)
+            return ""
+
+        await self._out(
+            restored_for_user(activity, self.reference, reply_to_id=activity.reply_to_id), keep
+        )
+        return passed[0] if passed else None
 
     async def _out(self, activity: Activity, deliver: SendNext) -> str:
         """The one way out: every hook sees what goes to the user, whoever said it."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
+from skills_host.bot.turn import ChannelAnswer
 from skills_host.errors import BadInput, ChannelFailed
 from skills_host.reference import ConversationReference
 from skills_host.transport import Request, Response, Send
@@ -18,9 +19,12 @@ __all__ = ["Connector", "conversation_url"]
 
 def conversation_url(service_url: str, conversation_id: str, *parts: str) -> str:
     """The address of something in a conversation; ids are opaque and wholly percent-encoded."""
+    return _url_of(service_url, "v3", "conversations", conversation_id, *parts)
+
+
+def _url_of(service_url: str, *parts: str) -> str:
     base = service_url if service_url.endswith("/") else f"{service_url}/"
-    path = "/".join(quote(part, safe="") for part in (conversation_id, *parts))
-    return f"{base}v3/conversations/{path}"
+    return base + "/".join(quote(part, safe="") for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,19 @@ class Connector:
             reference.service_url, reference.conversation_id, "activities", activity_id
         )
         await self._call("DELETE", url, None, {})
+
+    async def ask(
+        self,
+        method: str,
+        service_url: str,
+        *path: str,
+        query: str = "",
+        body: bytes | None = None,
+    ) -> ChannelAnswer:
+        """Any request of the Connector REST API, by the parts of its path after the base."""
+        url = _url_of(service_url, *path) + (f"?{query}" if query else "")
+        answer = await self._call(method, url, body, {})
+        return ChannelAnswer(answer.status, answer.body, answer.headers.get("content-type", ""))
 
     def _url(self, activity: Activity, *parts: str) -> str:
         return conversation_url(activity.service_url or "", activity.conversation.id or "", *parts)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
+from skills_host.bot.turn import InvokeResponse, invoke_response_of
+from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TransportFailed
-from skills_host.transport import Request, Response, Send
+from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
-__all__ = ["SkillAnswer", "SkillClient", "replies_of"]
+__all__ = ["Heard", "SkillAnswer", "SkillClient", "replies_of"]
+
+FRAME_BYTES = 4 * 1024 * 1024
+
+Heard = Callable[[Activity], Awaitable[None]]
+"""Takes one reply of a skill that streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +45,39 @@ class SkillClient:
     tokens: TokenSource
     timeout: float = 60.0
 
-    async def post(self, skill: Skill, activity: Activity, *, conversation_id: str) -> SkillAnswer:
+    async def post(
+        self,
+        skill: Skill,
+        activity: Activity,
+        *,
+        conversation_id: str,
+        heard: Heard | None = None,
+    ) -> SkillAnswer:
         """Deliver an addressed activity; any 2xx is success, and an invoke's status is its answer.
 
+        What a skill streams is given to `heard` as it comes, and is not among the replies.
         Raises `SkillFailed` and `TokenUnavailable`.
         """
         body = activity.encode()
         token = await self.tokens.token(skill.app_id)
-        answer = await self._once(skill, body, conversation_id, token)
+        stream = activity.delivery_mode == "stream"
+        answer = await self._once(skill, body, conversation_id, token, stream=stream)
         if answer.status in (401, 403):
             self.tokens.forget(skill.app_id, token=token)
             token = await self.tokens.token(skill.app_id)
-            answer = await self._once(skill, body, conversation_id, token)
-        in_answer = activity.delivery_mode == "expectReplies"
+            answer = await self._once(skill, body, conversation_id, token, stream=stream)
+        if answer.ok and answer.headers.get("content-type", "").startswith(EVENT_STREAM):
+            return await _streamed(answer, heard or _unheard)
+        in_answer = activity.delivery_mode in ("expectReplies", "stream")
         if activity.type == "invoke":
             return _invoke_answer(answer, in_answer=in_answer)
         if not answer.ok:
             raise _failure(answer)
         return SkillAnswer(answer.status, replies_of(answer.body) if in_answer else ())
 
-    async def _once(self, skill: Skill, body: bytes, conversation_id: str, token: str) -> Response:
+    async def _once(
+        self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
+    ) -> Response:
         try:
             return await self.send(
                 Request(
@@ -64,16 +86,16 @@ class SkillClient:
                     headers={
                         "Authorization": f"Bearer {token}",
                         "Content-Type": "application/json; charset=utf-8",
-                        "Accept": "application/json",
+                        "Accept": EVENT_STREAM if stream else "application/json",
                         "x-ms-conversation-id": conversation_id,
                     },
                     body=body,
                     timeout=skill.seconds or self.timeout,
+                    stream=stream,
                 )
             )
         except TransportFailed as exc:
-            code = "deadline" if exc.code == "deadline" else "unreachable"
-            raise SkillFailed(f"{skill.name}: {exc.meaning}", code=code) from exc
+            raise _unreached(exc) from exc
 
 
 def replies_of(body: bytes) -> tuple[Activity, ...]:
@@ -90,6 +112,36 @@ def replies_of(body: bytes) -> tuple[Activity, ...]:
         raise SkillFailed("the skill's answer is not an expectReplies answer") from exc
 
 
+async def _streamed(answer: Response, heard: Heard) -> SkillAnswer:
+    reader, response = FrameReader(limit=FRAME_BYTES), InvokeResponse(answer.status)
+    try:
+        async with aclosing(answer.chunks or _whole(answer.body)) as chunks:
+            async for chunk in chunks:
+                for frame in reader.feed(chunk):
+                    if frame.event == ACTIVITY:
+                        await heard(_reply(frame.data))
+                    elif frame.event == INVOKE_RESPONSE:
+                        response = invoke_response_of(decode(frame.data))
+    except TransportFailed as exc:
+        raise _unreached(exc) from exc
+    except BadInput as exc:
+        raise SkillFailed("a frame of the skill's stream is not an activity") from exc
+    return SkillAnswer(response.status, body=response.body)
+
+
+async def _whole(body: bytes) -> AsyncGenerator[bytes]:
+    yield body
+
+
+async def _unheard(_: Activity) -> None:
+    """What nobody listens to is read all the same, so that the connection can be used again."""
+
+
+def _unreached(failure: TransportFailed) -> SkillFailed:
+    code = "deadline" if failure.code == "deadline" else "unreachable"
+    return SkillFailed(f"the skill: {failure.meaning}", code=code)
+
+
 def _reply(element: bytes) -> Activity:
     reply = Activity.parse(element)
     # Reading these refuses other types; the rest of a reply is nobody's business but the user's.
@@ -103,15 +155,14 @@ def _invoke_answer(answer: Response, *, in_answer: bool) -> SkillAnswer:
     """Any status is an answer to an invoke.
 
     With `in_answer` the response is one of the replies; only the Agents SDK for .NET puts it into
-    the status and a member `body` beside them.
+    the status and a member `body` beside them. A skill that does not know the mode answers as if
+    it had not been asked for.
     """
-    if not in_answer:
-        return SkillAnswer(answer.status, body=_json(answer.body))
     document = _json(answer.body)
-    if not answer.ok and not (isinstance(document, dict) and "activities" in document):
-        raise _failure(answer)
-    body = document.get("body") if isinstance(document, dict) else None
-    return SkillAnswer(answer.status, replies_of(answer.body), body)
+    listed = isinstance(document, dict) and document and set(document) <= {"activities", "body"}
+    if not in_answer or not listed:
+        return SkillAnswer(answer.status, body=document)
+    return SkillAnswer(answer.status, replies_of(answer.body), document.get("body"))
 
 
 def _failure(answer: Response) -> SkillFailed:

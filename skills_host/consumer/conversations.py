@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
-from skills_host.bot.adapter import Place
+from skills_host.bot.turn import Place
 from skills_host.consumer.handle import check_handle, new_handle
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import IDLE, Session, ended, started
 from skills_host.consumer.session import KIND as SESSION
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
+from skills_host.settings import Delivery
 from skills_host.store.records import NEW, Change, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
@@ -26,6 +27,7 @@ __all__ = ["KIND", "Conversations", "Floor", "SkillConversation"]
 
 KIND = "handle"
 ATTEMPTS = 5
+PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class SkillConversation:
     """What a handle leads to: the user's conversation, and the only skill that may use it.
 
     `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
+    `delivery` is known only where the floor was just given.
     """
 
     handle: str
@@ -42,6 +45,7 @@ class SkillConversation:
     place: Place
     since: float
     closed: bool = False
+    delivery: Delivery | None = None
 
     def encode(self) -> bytes:
         """The conversation as it is stored, under its handle."""
@@ -109,21 +113,29 @@ class Conversations:
         return _floor(session, (await self._store.read([key])).get(key))
 
     def given(
-        self, floor: Floor, skill: Skill, place: Place
+        self, floor: Floor, skill: Skill, place: Place, *, delivery: Delivery | None = None
     ) -> tuple[SkillConversation, list[Change]]:
         """The conversation in which `skill` has the floor, and the changes that give it to it.
 
-        A skill that has it already keeps its handle; where the user is gets brought up to date.
+        A skill that has it already keeps its handle and its delivery; where the user is gets
+        brought up to date.
         """
         now = self._now()
-        active = floor.session.active
-        if active is not None and active.skill == skill.name:
-            handle, since, session = active.handle, active.since, floor.session
-        else:
-            handle, since = self._new_handle(skill), now
-            session = started(floor.session, skill=skill.name, handle=handle, now=now)
+        session, active = floor.session, floor.session.active
+        if active is None or active.skill != skill.name:
+            handle = self._new_handle(skill)
+            session = started(session, skill=skill.name, handle=handle, now=now, delivery=delivery)
+            active = session.active
+        assert active is not None  # noqa: S101 - for the type checker
+        handle, chosen = active.handle, active.delivery and Delivery(active.delivery)
         conversation = SkillConversation(
-            handle, skill.name, skill.app_id, self._host_app_id, place, since
+            handle,
+            skill.name,
+            skill.app_id,
+            self._host_app_id,
+            place,
+            active.since,
+            delivery=chosen or None,
         )
         until = now + self._lifetime
         return conversation, [
@@ -147,6 +159,29 @@ class Conversations:
         if conversation.closed:
             raise UnknownConversation(code="conversation-ended")
         return conversation
+
+    async def open(self, skill: Skill, place: Place, *, with_floor: bool) -> str:
+        """Make a conversation that begins with the skill; its handle, stored.
+
+        `with_floor` gives it the floor of the session too, if no skill has it.
+        """
+        floor = await self.floor(place.session)
+        conversation, changes = self.given(Floor(place.session), skill, place)
+        if not with_floor or floor.session.active is not None or floor.version != NEW:
+            changes = [change for change in changes if change.kind == KIND]
+        await self._store.write(changes)
+        return conversation.handle
+
+    async def owned(self, skill_app_id: str) -> list[SkillConversation]:
+        """The open conversations of a skill; reads through all that are kept."""
+        found: list[SkillConversation] = []
+        after = ""
+        while page := await self._store.scan(KIND, after=after, limit=PAGE):
+            after = page[-1].key
+            for record in page:
+                if record.owner == skill_app_id:
+                    found.append(SkillConversation.parse(record.key, record.body))
+        return [conversation for conversation in found if not conversation.closed]
 
     async def end(self, session: str, handle: str) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before."""

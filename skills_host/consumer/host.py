@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from skills_host.activity import Activity
-from skills_host.addressing import received_in
+from skills_host.addressing import joined_key, received_in
 from skills_host.auth.claims import Identity
+from skills_host.auth.denials import Denied
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Handler
 from skills_host.bot.inbox import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import Conversations, SkillConversation
+from skills_host.consumer.dialog import SkillDialogs, is_for_bot
+from skills_host.consumer.policy import check_policy
+from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import UnknownConversation
+from skills_host.settings import Operation
+from skills_host.store.records import Put, Store
 
-__all__ = ["SkillHost", "is_for_bot"]
+__all__ = ["SENT", "SkillHost", "sent_key"]
+
+SENT = "sent"
 
 
-def is_for_bot(activity: Activity) -> bool:
-    """True for what a skill says to the root's bot and not to the user. Pure."""
-    if activity.type in ("command", "commandResult"):
-        return not (activity.name or "").startswith("application/")
-    return activity.type == "event"
+def sent_key(handle: str, activity_id: str) -> str:
+    """The key of the record that a skill sent an activity: only such may it update or delete."""
+    return joined_key(handle, activity_id)
 
 
 class SkillHost:
@@ -37,15 +43,23 @@ class SkillHost:
         adapter: Adapter,
         *,
         conversations: Conversations,
+        skills: Callable[[], Mapping[str, Skill]],
+        store: Store,
         tasks: Tasks,
-        ended: Handler,
+        dialogs: SkillDialogs,
         new_id: Callable[[], str],
+        now: Callable[[], float],
+        lifetime: float,
     ) -> None:
         self._adapter = adapter
         self._conversations = conversations
+        self._skills = skills
+        self._store = store
         self._tasks = tasks
-        self._ended = ended
+        self._dialogs = dialogs
         self._new_id = new_id
+        self._now = now
+        self._lifetime = lifetime
 
     async def send(
         self, handle: str, activity: Activity, identity: Identity, *, reply_to_id: str | None = None
@@ -55,7 +69,7 @@ class SkillHost:
         An end closes the conversation first and is told to the root's bot; an event, or a command
         of its own, is for the root's bot alone; everything else goes to the user.
         """
-        conversation = await self._conversations.find(handle, identity)
+        conversation = await self.found(handle, identity, Operation.SEND)
         sent: str = await self._tasks.finish(
             self._sent(conversation, activity, identity, reply_to_id)
         )
@@ -65,7 +79,8 @@ class SkillHost:
         self, handle: str, activity_id: str, activity: Activity, identity: Identity
     ) -> str:
         """Replace what the skill sent; the route's id counts, not the body's."""
-        conversation = await self._conversations.find(handle, identity)
+        conversation = await self.found(handle, identity, Operation.UPDATE)
+        await self._check_sent(conversation, activity_id)
         updated = activity_id
 
         async def update(turn: Turn) -> None:
@@ -77,7 +92,8 @@ class SkillHost:
 
     async def delete(self, handle: str, activity_id: str, identity: Identity) -> None:
         """Take back what the skill sent."""
-        conversation = await self._conversations.find(handle, identity)
+        conversation = await self.found(handle, identity, Operation.DELETE)
+        await self._check_sent(conversation, activity_id)
 
         async def delete(turn: Turn) -> None:
             await turn.delete(activity_id)
@@ -96,7 +112,12 @@ class SkillHost:
         async def relay(turn: Turn) -> None:
             nonlocal sent
             answers = reply_to_id or conversation.place.reference.activity_id
+            if await self._dialogs.intercepted(turn, conversation, activity):
+                return
             sent = await turn.relay(activity, reply_to_id=answers)
+            if sent:
+                noted = self.noted(conversation.handle, conversation.skill_app_id, sent)
+                await turn.save([noted])
 
         if activity.type == "endOfConversation":
             await self._end(conversation, activity, identity)
@@ -112,7 +133,34 @@ class SkillHost:
         place = conversation.place
         if await self._conversations.end(place.session, conversation.handle) is None:
             raise UnknownConversation(code="conversation-ended")
-        await self._turn(conversation, self._ended, identity, activity)
+        await self._turn(conversation, self._dialogs.ended, identity, activity)
+
+    async def found(
+        self, handle: str, identity: Identity, operation: Operation
+    ) -> SkillConversation:
+        """The skill's own open conversation, if it may do this there.
+
+        Raises `UnknownConversation`, `Denied` and `NotOffered`.
+        """
+        conversation = await self._conversations.find(handle, identity)
+        check_policy(self._skills().get(conversation.skill), operation)
+        return conversation
+
+    async def _check_sent(self, conversation: SkillConversation, activity_id: str) -> None:
+        key = (SENT, sent_key(conversation.handle, activity_id))
+        record = (await self._store.read([key])).get(key)
+        if record is None or record.owner != conversation.skill_app_id:
+            raise Denied("not-activity-owner")
+
+    def noted(self, handle: str, skill_app_id: str, activity_id: str) -> Put:
+        """The record that a skill sent an activity, to be written."""
+        return Put(
+            SENT,
+            sent_key(handle, activity_id),
+            b"{}",
+            owner=skill_app_id,
+            expires=self._now() + self._lifetime,
+        )
 
     async def _to_bot(self, turn: Turn) -> None:
         await self._adapter.bot.handled(turn)

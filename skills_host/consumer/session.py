@@ -6,7 +6,7 @@ about, so that something late (an end, a failure) that concerns an earlier skill
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from skills_host.wire import decode, encode
 
@@ -17,11 +17,15 @@ KIND = "session"
 
 @dataclass(frozen=True, slots=True)
 class ActiveSkill:
-    """The skill that gets what the user says; `since` in seconds since the epoch."""
+    """The skill that gets what the user says; `since` in seconds since the epoch.
+
+    `delivery` is how its answers come back if that was chosen for this conversation.
+    """
 
     skill: str
     handle: str
     since: float
+    delivery: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Session:
         active = self.active
         if active is None:
             return b"{}"
-        return encode({"skill": active.skill, "handle": active.handle, "since": active.since})
+        return encode(asdict(active))
 
     @classmethod
     def parse(cls, body: bytes) -> Session:
@@ -47,9 +51,11 @@ class Session:
 IDLE = Session()
 
 
-def started(session: Session, *, skill: str, handle: str, now: float) -> Session:
+def started(
+    session: Session, *, skill: str, handle: str, now: float, delivery: str | None = None
+) -> Session:
     """The skill takes the floor."""
-    return replace(session, active=ActiveSkill(skill, handle, now))
+    return replace(session, active=ActiveSkill(skill, handle, now, delivery))
 
 
 def ended(session: Session, *, handle: str) -> Session:

@@ -98,11 +98,20 @@ class Guard:
         """The request's body as an activity with a type; who sent it is known otherwise."""
         return await self._read(_check_type)
 
-    async def _read(self, check: Callable[[Activity], None]) -> Activity:
+    async def body(self) -> bytes:
+        """The request's body, which is one JSON object; nothing else about it is checked."""
+        body = await self._received()
+        await asyncio.to_thread(decode_members, body)
+        return body
+
+    async def _received(self) -> bytes:
         try:
-            body: bytes = await request.get_data(False, False, False)
+            return await request.get_data(False, False, False)
         except RequestEntityTooLarge:
             raise BadInput(code="too-large") from None
+
+    async def _read(self, check: Callable[[Activity], None]) -> Activity:
+        body = await self._received()
         if len(body) <= LARGE:
             return _checked(body, check)
         return await asyncio.to_thread(_checked, body, check)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+
 from quart import Blueprint, Response
 
+from skills_host.activity import Activity
+from skills_host.auth.claims import Identity
 from skills_host.auth.verify import Door
+from skills_host.bot.adapter import Answer
 from skills_host.bot.inbox import Inbox
+from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, frame_of
+from skills_host.transport import EVENT_STREAM
 from skills_host.web.guard import Guard, json_response
+from skills_host.wire import decode_elements, decode_members
 
 __all__ = ["messages"]
 
@@ -18,7 +27,46 @@ def messages(name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str) -> Bluep
     @door.post("/api/messages", endpoint="messages", provide_automatic_options=False)
     async def receive() -> Response:
         identity = await guard.admit(door=Door.MESSAGES, bot_app_id=bot_app_id, with_body=True)
-        answer = await inbox.take(await guard.received(identity), identity)
+        activity = await guard.received(identity)
+        if activity.delivery_mode == "stream":
+            return await _streamed(inbox, activity, identity)
+        answer = await inbox.take(activity, identity)
         return json_response(answer.body, answer.status)
 
     return door
+
+
+async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Response:
+    """The turn's replies as frames, each when it is given.
+
+    The status is decided with the first of them: what fails before has an ordinary answer.
+    """
+    said: asyncio.Queue[Activity | None] = asyncio.Queue()
+    taking = asyncio.ensure_future(inbox.take(activity, identity, said=said.put_nowait))
+    taking.add_done_callback(lambda _: said.put_nowait(None))
+    first = await said.get()
+    if first is None and not 200 <= (answer := taking.result()).status < 300:
+        return json_response(answer.body, answer.status)
+    return Response(_frames(first, said, taking), content_type=EVENT_STREAM)
+
+
+async def _frames(
+    first: Activity | None, said: asyncio.Queue[Activity | None], taking: asyncio.Future[Answer]
+) -> AsyncGenerator[bytes]:
+    sent, reply = 0, first
+    while reply is not None:
+        yield frame_of(ACTIVITY, reply.encode())
+        sent, reply = sent + 1, await said.get()
+    # A repeated delivery is told all at once what the first was told piece by piece.
+    for element in _elements(await taking)[sent:]:
+        reply = Activity.parse(element)
+        if reply.type == "invokeResponse":
+            yield frame_of(INVOKE_RESPONSE, reply.raw("value") or b"{}")
+        else:
+            yield frame_of(ACTIVITY, element)
+
+
+def _elements(answer: Answer) -> list[bytes]:
+    if not answer.body or answer.status != 200:
+        return []
+    return decode_elements(decode_members(answer.body).get("activities", b"null"))

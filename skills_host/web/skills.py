@@ -5,7 +5,6 @@ Ids are opaque: they are taken from the raw path, where an encoded slash is stil
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -16,57 +15,74 @@ from skills_host.activity import ID_CHARACTERS
 from skills_host.auth.claims import Identity
 from skills_host.auth.verify import Door
 from skills_host.consumer.host import SkillHost
-from skills_host.errors import BadInput, NotOffered, SkillsHostError
+from skills_host.consumer.proxy import ChannelProxy, Question
+from skills_host.errors import BadInput, SkillsHostError
+from skills_host.settings import Operation
 from skills_host.web.guard import Guard, WrongMethod, json_response
 from skills_host.wire import encode
 
-__all__ = ["Operation", "operation_at", "skill_host"]
+__all__ = ["Asked", "operation_at", "skill_host"]
 
 BASE = "/api/skills"
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"]
 
-# (what follows v3/conversations, with {} for an id) → {method: operation}. A fixed word comes
-# before an id in the same place.
-ROUTES: dict[tuple[str, ...], dict[str, str]] = {
-    (): {"GET": "list", "POST": "create"},
-    ("{}", "activities"): {"POST": "send"},
-    ("{}", "activities", "history"): {"POST": "history"},
-    ("{}", "activities", "{}"): {"POST": "reply", "PUT": "update", "DELETE": "delete"},
-    ("{}", "activities", "{}", "members"): {"GET": "activity-members"},
-    ("{}", "members"): {"GET": "members"},
-    ("{}", "members", "{}"): {"GET": "member", "DELETE": "delete-member"},
-    ("{}", "pagedmembers"): {"GET": "paged-members"},
-    ("{}", "attachments"): {"POST": "upload"},
+# (the path's parts below v3, with {} for an id) → {method: operation}. A fixed word comes before an
+# id in the same place; replying is sending.
+ROUTES: dict[tuple[str, ...], dict[str, Operation]] = {
+    ("conversations",): {"GET": Operation.LIST, "POST": Operation.CREATE},
+    ("conversations", "{}", "activities"): {"POST": Operation.SEND},
+    ("conversations", "{}", "activities", "history"): {"POST": Operation.HISTORY},
+    ("conversations", "{}", "activities", "{}"): {
+        "POST": Operation.SEND,
+        "PUT": Operation.UPDATE,
+        "DELETE": Operation.DELETE,
+    },
+    ("conversations", "{}", "activities", "{}", "members"): {"GET": Operation.ACTIVITY_MEMBERS},
+    ("conversations", "{}", "members"): {"GET": Operation.MEMBERS},
+    ("conversations", "{}", "members", "{}"): {
+        "GET": Operation.MEMBER,
+        "DELETE": Operation.DELETE_MEMBER,
+    },
+    ("conversations", "{}", "pagedmembers"): {"GET": Operation.PAGED_MEMBERS},
+    ("conversations", "{}", "attachments"): {"POST": Operation.UPLOAD},
+    ("attachments", "{}"): {"GET": Operation.ATTACHMENT},
+    ("attachments", "{}", "views", "{}"): {"GET": Operation.ATTACHMENT_VIEW},
 }
-WITH_BODY = frozenset({"send", "reply", "update", "history", "upload", "create"})
+WITH_BODY = frozenset(
+    {
+        Operation.SEND,
+        Operation.UPDATE,
+        Operation.HISTORY,
+        Operation.UPLOAD,
+        Operation.CREATE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """What a skill asks for: the operation's name and the ids of its route, decoded."""
+class Asked:
+    """What a skill asks for: the operation and the ids of its route, decoded."""
 
-    name: str
+    operation: Operation
     ids: tuple[str, ...] = ()
 
 
-def operation_at(method: str, raw_path: bytes) -> Operation:
+def operation_at(method: str, raw_path: bytes) -> Asked:
     """The operation at a raw path below the base. Pure.
 
     Raises `SkillsHostError` (`not-found`), `WrongMethod`, and `BadInput` (`bad-id`).
     """
     # Clients put a slash between the serviceUrl and the rest, whether or not it ends in one.
     parts = raw_path.strip(b"/").split(b"/")
-    if parts[:2] != [b"v3", b"conversations"]:
-        raise SkillsHostError(code="not-found")
-    rest = parts[2:]
-    fitting = [route for route in ROUTES if _fits(route, rest)]
+    rest = parts[1:]
+    fitting = [route for route in ROUTES if _fits(route, rest)] if parts[0] == b"v3" else []
     if not fitting:
         raise SkillsHostError(code="not-found")
     for route in fitting:
         # `…/activities/history` is an id for every method but POST.
         if method in ROUTES[route]:
             ids = (part for word, part in zip(route, rest, strict=True) if word == "{}")
-            return Operation(ROUTES[route][method], tuple(map(_id, ids)))
+            return Asked(ROUTES[route][method], tuple(map(_id, ids)))
     raise WrongMethod(method for route in fitting for method in ROUTES[route])
 
 
@@ -90,9 +106,12 @@ def _is_control(character: str) -> bool:
     return character < " " or character == "\x7f"
 
 
-def skill_host(name: str, *, guard: Guard, host: SkillHost, bot_app_id: str) -> Blueprint:
+def skill_host(
+    name: str, *, guard: Guard, host: SkillHost, proxy: ChannelProxy, bot_app_id: str
+) -> Blueprint:
     """The skill host of the root `name`."""
     door = Blueprint(f"skills-{name}", __name__)
+    calls = _Calls(guard, host, proxy)
     every: dict[str, Any] = {
         "methods": METHODS,
         "endpoint": "skills",
@@ -104,43 +123,63 @@ def skill_host(name: str, *, guard: Guard, host: SkillHost, bot_app_id: str) -> 
     @door.route(f"{BASE}//<path:_rest>", **every)
     @door.route(f"{BASE}/<path:_rest>", **every)
     async def callback(_rest: str) -> Response:
-        below = _raw_path().partition(BASE.encode())[2]
-        operation = operation_at(request.method, below)
+        asked = operation_at(request.method, _raw_path().partition(BASE.encode())[2])
         identity = await guard.admit(
             door=Door.SKILL_HOST,
             bot_app_id=bot_app_id,
-            with_body=operation.name in WITH_BODY,
+            with_body=asked.operation in WITH_BODY,
         )
-        act = acts.get(operation.name)
-        if act is None:
-            raise NotOffered(f"{operation.name} is not offered to skills")
-        return await act(operation.ids, identity)
+        return await calls.answer(asked, identity)
 
-    async def send(ids: tuple[str, ...], identity: Identity) -> Response:
-        activity = await guard.activity()
-        reply_to_id = ids[1] if len(ids) > 1 else None
-        return _resource(await host.send(ids[0], activity, identity, reply_to_id=reply_to_id))
-
-    async def update(ids: tuple[str, ...], identity: Identity) -> Response:
-        return _resource(await host.update(ids[0], ids[1], await guard.activity(), identity))
-
-    async def delete(ids: tuple[str, ...], identity: Identity) -> Response:
-        await host.delete(ids[0], ids[1], identity)
-        return json_response(b"")
-
-    acts: dict[str, Callable[[tuple[str, ...], Identity], Awaitable[Response]]] = {
-        "send": send,
-        "reply": send,
-        "update": update,
-        "delete": delete,
-    }
     return door
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The effect of each operation, for a caller whose token is good."""
+
+    guard: Guard
+    host: SkillHost
+    proxy: ChannelProxy
+
+    async def answer(self, asked: Asked, identity: Identity) -> Response:
+        match asked.operation:
+            case Operation.SEND:
+                return await self._send(asked, identity)
+            case Operation.UPDATE:
+                return await self._update(asked, identity)
+            case Operation.DELETE:
+                await self.host.delete(*_two(asked.ids), identity)
+                return json_response(b"")
+            case _:
+                return await self._ask(asked, identity)
+
+    async def _send(self, asked: Asked, identity: Identity) -> Response:
+        activity = await self.guard.activity()
+        handle, *answered = asked.ids
+        reply_to_id = answered[0] if answered else None
+        sent = await self.host.send(handle, activity, identity, reply_to_id=reply_to_id)
+        return json_response(encode({"id": sent}))
+
+    async def _update(self, asked: Asked, identity: Identity) -> Response:
+        handle, activity_id = _two(asked.ids)
+        activity = await self.guard.activity()
+        updated = await self.host.update(handle, activity_id, activity, identity)
+        return json_response(encode({"id": updated}))
+
+    async def _ask(self, asked: Asked, identity: Identity) -> Response:
+        body = await self.guard.body() if asked.operation in WITH_BODY else b""
+        query = request.query_string.decode("latin-1")
+        answer = await self.proxy.ask(Question(asked.operation, asked.ids, query, body), identity)
+        media_type = answer.media_type or "application/json"
+        return Response(answer.body, answer.status, content_type=media_type)
+
+
+def _two(ids: tuple[str, ...]) -> tuple[str, str]:
+    handle, other = ids
+    return handle, other
 
 
 def _raw_path() -> bytes:
     raw: bytes = request.scope.get("raw_path") or request.path.encode()
     return raw.partition(b"?")[0]
-
-
-def _resource(activity_id: str) -> Response:
-    return json_response(encode({"id": activity_id}))

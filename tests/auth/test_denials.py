@@ -8,6 +8,9 @@ from skills_host.auth.denials import DENIALS, Denied
 from skills_host.errors import CODES, error_body
 
 FORBIDDEN = {
+    "not-activity-owner",
+    "operation-refused",
+    "other-tenant",
     "endorsement",
     "caller-not-allowed",
     "skill-not-allowed",

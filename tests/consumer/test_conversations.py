@@ -10,7 +10,7 @@ import pytest
 
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
-from skills_host.bot.adapter import Place
+from skills_host.bot.turn import Place
 from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import UnknownConversation, VersionConflict

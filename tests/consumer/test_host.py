@@ -53,6 +53,13 @@ async def answered(
     return answer.status, json.loads(answer.body) if answer.body else {}
 
 
+async def sent_as(town: Town, activity_id: str) -> None:
+    """The skill says something, and the channel gives it this id."""
+    at_channel(town, Response(200, {}, json.dumps({"id": activity_id}).encode()))
+    assert await answered(town, "POST", "/{}/activities", HELLO) == (200, {"id": activity_id})
+    town.send.faults.clear()
+
+
 @pytest.fixture(autouse=True)
 def no_faults(shared_town: Town) -> None:
     """No test inherits the faults of the one before it."""
@@ -188,6 +195,7 @@ async def test_delete_takes_back_what_was_said(talk: Town) -> None:
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 async def test_odd_ids_reach_the_channel_whole(talk: Town, method: str) -> None:
     """An encoded slash is still one when it leaves."""
+    await sent_as(talk, "a/../b?")
     got = at_channel(talk, Response(200))
     activity = HELLO if method == "PUT" else None
     status, body = await answered(talk, method, "/{}/activities/a%2F..%2Fb%3F", activity)
@@ -202,6 +210,7 @@ async def test_odd_ids_reach_the_channel_whole(talk: Town, method: str) -> None:
 
 async def test_history_is_an_id_for_changes(talk: Town) -> None:
     """Only a POST means the operation of that name."""
+    await sent_as(talk, "history")
     got = at_channel(talk, Response(200))
     await answered(talk, "DELETE", "/{}/activities/history")
 
@@ -212,11 +221,7 @@ async def test_history_is_an_id_for_changes(talk: Town) -> None:
 
 
 NOT_OFFERED = [
-    ("GET", "/{}/members"),
-    ("GET", "/{}/members/ann"),
     ("DELETE", "/{}/members/ann"),
-    ("GET", "/{}/pagedmembers?pageSize=2"),
-    ("GET", "/{}/activities/1/members"),
     ("POST", "/{}/activities/history"),
     ("POST", "/{}/attachments"),
     ("POST", ""),
@@ -264,10 +269,10 @@ def too_slow(_: Request) -> Response:
 
 CHANNELS: dict[str, tuple[Callable[[Request], Response], tuple[int, str]]] = {
     "403": (lambda _: Response(403), (403, "channel-refused")),
-    "413": (lambda _: Response(413), (403, "channel-refused")),
-    "429": (lambda _: Response(429), (502, "channel-failed")),
+    "413": (lambda _: Response(413), (413, "channel-refused")),
+    "429": (lambda _: Response(429), (429, "channel-failed")),
     "500": (lambda _: Response(500, {}, b"private"), (502, "channel-failed")),
-    "always 401": (lambda _: Response(401), (403, "channel-refused")),
+    "always 401": (lambda _: Response(401), (502, "channel-refused")),
     "unreachable": (unreachable, (502, "unreachable")),
     "too slow": (too_slow, (504, "deadline")),
 }
@@ -277,6 +282,7 @@ CHANNELS: dict[str, tuple[Callable[[Request], Response], tuple[int, str]]] = {
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_skill_learns_that_the_channel_failed(talk: Town, name: str, method: str) -> None:
     """With a code of ours, and nothing of the channel's own words."""
+    await sent_as(talk, "1")
     talk.send.faults[CONSOLE], expected = CHANNELS[name]
     activity = None if method == "DELETE" else HELLO
     status, body = await answered(talk, method, "/{}/activities/1", activity)

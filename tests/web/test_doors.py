@@ -136,7 +136,7 @@ async def test_other_content_types_are_refused(kind: Door, kind_of: str) -> None
         "/bots/nobody/api/messages",
         "/api/skills",
         "/api/skills/v3",
-        "/api/skills/v3/attachments/1",
+        "/api/skills/v3/attachments",
         "/api/skills/v3/conversations/h/elsewhere",
         "/api/skills/v4/conversations/h/activities",
         "/api%2Fskills/v3/conversations/h/activities",

@@ -7,28 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skills_host.errors import BadInput, SkillsHostError
+from skills_host.settings import Operation
 from skills_host.web.guard import WrongMethod
-from skills_host.web.skills import Operation, operation_at
+from skills_host.web.skills import Asked, operation_at
 
 OPERATIONS = {
-    "POST /v3/conversations": Operation("create"),
-    "GET /v3/conversations": Operation("list"),
-    "POST /v3/conversations/c/activities": Operation("send", ("c",)),
-    "POST /v3/conversations/c/activities/a": Operation("reply", ("c", "a")),
-    "PUT /v3/conversations/c/activities/a": Operation("update", ("c", "a")),
-    "DELETE /v3/conversations/c/activities/a": Operation("delete", ("c", "a")),
-    "POST /v3/conversations/c/activities/history": Operation("history", ("c",)),
-    "PUT /v3/conversations/c/activities/history": Operation("update", ("c", "history")),
-    "GET /v3/conversations/c/activities/a/members": Operation("activity-members", ("c", "a")),
-    "GET /v3/conversations/c/members": Operation("members", ("c",)),
-    "GET /v3/conversations/c/members/m": Operation("member", ("c", "m")),
-    "DELETE /v3/conversations/c/members/m": Operation("delete-member", ("c", "m")),
-    "GET /v3/conversations/c/pagedmembers": Operation("paged-members", ("c",)),
-    "POST /v3/conversations/c/attachments": Operation("upload", ("c",)),
-    "POST //v3/conversations/c/activities/": Operation("send", ("c",)),
-    "POST /v3/conversations/a%2Fb%7Cc/activities/%2F%2F": Operation("reply", ("a/b|c", "//")),
-    "PUT /v3/conversations/c/activities/1%3A2;3@4%20%C3%A9": Operation(
-        "update", ("c", "1:2;3@4 é")
+    "POST /v3/conversations": Asked(Operation.CREATE),
+    "GET /v3/conversations": Asked(Operation.LIST),
+    "POST /v3/conversations/c/activities": Asked(Operation.SEND, ("c",)),
+    "POST /v3/conversations/c/activities/a": Asked(Operation.SEND, ("c", "a")),
+    "PUT /v3/conversations/c/activities/a": Asked(Operation.UPDATE, ("c", "a")),
+    "DELETE /v3/conversations/c/activities/a": Asked(Operation.DELETE, ("c", "a")),
+    "POST /v3/conversations/c/activities/history": Asked(Operation.HISTORY, ("c",)),
+    "PUT /v3/conversations/c/activities/history": Asked(Operation.UPDATE, ("c", "history")),
+    "GET /v3/conversations/c/activities/a/members": Asked(Operation.ACTIVITY_MEMBERS, ("c", "a")),
+    "GET /v3/conversations/c/members": Asked(Operation.MEMBERS, ("c",)),
+    "GET /v3/conversations/c/members/m": Asked(Operation.MEMBER, ("c", "m")),
+    "DELETE /v3/conversations/c/members/m": Asked(Operation.DELETE_MEMBER, ("c", "m")),
+    "GET /v3/conversations/c/pagedmembers": Asked(Operation.PAGED_MEMBERS, ("c",)),
+    "POST /v3/conversations/c/attachments": Asked(Operation.UPLOAD, ("c",)),
+    "POST //v3/conversations/c/activities/": Asked(Operation.SEND, ("c",)),
+    "POST /v3/conversations/a%2Fb%7Cc/activities/%2F%2F": Asked(Operation.SEND, ("a/b|c", "//")),
+    "PUT /v3/conversations/c/activities/1%3A2;3@4%20%C3%A9": Asked(
+        Operation.UPDATE, ("c", "1:2;3@4 é")
     ),
 }
 
@@ -74,4 +75,4 @@ def test_any_path_is_decided(method: str, path: list[str]) -> None:
     except SkillsHostError as exc:
         assert exc.status in (400, 404)
     else:
-        assert found.name
+        assert found.operation

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.errors import SettingsError
-from skills_host.settings import Delivery, Settings, SkillSettings, SkillTexts
+from skills_host.settings import (
+    Delivery,
+    Operation,
+    Policy,
+    Settings,
+    SkillSettings,
+    SkillTexts,
+)
 from skills_host.transport import is_loopback
 
 __all__ = ["Skill", "is_loopback_only", "skills_of", "snapshot_of"]
@@ -28,7 +35,9 @@ class Skill:
     texts: SkillTexts = SkillTexts()
     tenants: frozenset[str] = frozenset()
     delivery: Delivery = Delivery.NORMAL
+    invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
     seconds: float | None = None
+    operations: Mapping[Operation, Policy] = field(default_factory=dict)
 
 
 def skills_of(settings: Settings, read: Callable[[str], Manifest]) -> dict[str, Skill]:
@@ -76,5 +85,7 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         texts=given.texts,
         tenants=frozenset(given.tenants),
         delivery=given.delivery,
+        invoke_delivery=given.invoke_delivery,
+        operations=given.operations,
         seconds=given.seconds,
     )

@@ -1,0 +1,159 @@
+"""One bot of a host, put together: its adapter, its inbox, for a root its skills, and its doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from quart import Blueprint
+
+from skills_host.auth.tokens import TokenSource
+from skills_host.bot.adapter import Adapter
+from skills_host.bot.handlers import Bot, Handler
+from skills_host.bot.inbox import Inbox, Tasks
+from skills_host.channels.connector import Connector
+from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.client import SkillClient
+from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.dialog import SkillDialogs
+from skills_host.consumer.host import SkillHost
+from skills_host.consumer.orchestrator import Orchestrator, Root
+from skills_host.consumer.proxy import ChannelProxy
+from skills_host.consumer.registry.compile import Skill
+from skills_host.settings import Settings
+from skills_host.store.records import Store
+from skills_host.store.seal import Keys
+from skills_host.transport import Send
+from skills_host.web.guard import Guard
+from skills_host.web.messages import messages
+from skills_host.web.skills import skill_host
+
+__all__ = ["Shared", "doors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all bots of a host use: settings, clock, chance, network, store, tasks, keys."""
+
+    settings: Settings
+    now: Callable[[], float]
+    random: Callable[[int], bytes]
+    new_id: Callable[[], str]
+    send: Send
+    store: Store
+    tasks: Tasks
+    skills: Callable[[], Mapping[str, Skill]]
+    keys: Keys = field(repr=False)
+    guard: Guard
+    lab: bool
+
+
+def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Blueprint]]:
+    """A bot's doors with the prefixes they are reached at; the default bot has short ones too."""
+    settings = shared.settings
+    prefixes = [f"/bots/{name}", *([""] if name == settings.default_bot else [])]
+    if isinstance(bot, Root):
+        host_url = f"{settings.host.public_url.rstrip('/')}{prefixes[-1]}/api/skills"
+        built = _root_doors(shared, name, bot, tokens, host_url)
+    else:
+        built = [_messages(shared, name, _adapter(shared, name, bot, bot.run, tokens))]
+    return [(prefix, door) for door in built for prefix in prefixes]
+
+
+def _root_doors(
+    shared: Shared, name: str, root: Root, tokens: TokenSource, host_url: str
+) -> list[Blueprint]:
+    limits = shared.settings.host.limits
+    app_id = shared.settings.bots[name].app_id
+    conversations = Conversations(
+        shared.store,
+        keys=shared.keys,
+        host_app_id=app_id,
+        now=shared.now,
+        random=shared.random,
+        lifetime=limits.session_seconds,
+    )
+    dialogs = _dialogs(shared, root, conversations, tokens, host_url)
+    root.serve_with(dialogs)
+    orchestrator = Orchestrator(
+        root, skills=shared.skills, conversations=conversations, dialogs=dialogs
+    )
+    adapter = _adapter(shared, name, root, orchestrator.run, tokens)
+    host = SkillHost(
+        adapter,
+        conversations=conversations,
+        skills=shared.skills,
+        store=shared.store,
+        tasks=shared.tasks,
+        dialogs=dialogs,
+        new_id=shared.new_id,
+        now=shared.now,
+        lifetime=limits.session_seconds,
+    )
+    proxy = ChannelProxy(
+        adapter,
+        host,
+        conversations=conversations,
+        skills=shared.skills,
+        store=shared.store,
+        tasks=shared.tasks,
+        host_url=host_url,
+    )
+    door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
+    return [door, _messages(shared, name, adapter)]
+
+
+def _dialogs(
+    shared: Shared,
+    root: Root,
+    conversations: Conversations,
+    tokens: TokenSource,
+    host_url: str,
+) -> SkillDialogs:
+    seconds = shared.settings.host.limits.skill_seconds
+    return SkillDialogs(
+        root,
+        texts=root.texts,
+        skills=shared.skills,
+        conversations=conversations,
+        client=SkillClient(shared.send, tokens, timeout=seconds),
+        calls=OpenCalls(),
+        tasks=shared.tasks,
+        host_url=host_url,
+        intercept=lambda: root.intercept,
+    )
+
+
+def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
+    inbox = Inbox(
+        adapter,
+        store=shared.store,
+        tasks=shared.tasks,
+        now=shared.now,
+        new_id=shared.new_id,
+        remember=shared.settings.host.limits.remember_seconds,
+    )
+    app_id = shared.settings.bots[name].app_id
+    return messages(name, guard=shared.guard, inbox=inbox, bot_app_id=app_id)
+
+
+def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: TokenSource) -> Adapter:
+    cloud, limits = shared.settings.cloud, shared.settings.host.limits
+    adapter = Adapter(
+        bot,
+        name=name,
+        handle=handle,
+        store=shared.store,
+        connect=lambda audience: Connector(
+            shared.send,
+            tokens,
+            audience,
+            timeout=limits.channel_seconds,
+            names_speaker=shared.lab,
+        ),
+        channel_scope=cloud.channel_scope,
+        caller_id=cloud.caller_id,
+        new_id=shared.new_id,
+    )
+    bot.speak_through(adapter.continue_conversation)
+    return adapter

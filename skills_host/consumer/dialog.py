@@ -1,0 +1,331 @@
+"""A skill as a dialog of the root: begin, continue, reprompt, cancel, replace, and its end.
+
+Session, handle and state are saved before a skill is posted to, and nothing is held while the POST
+is open: callbacks, an end among them, come meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from skills_host.activity import Activity
+from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
+from skills_host.bot.handlers import Bot
+from skills_host.bot.inbox import Tasks
+from skills_host.bot.turn import Turn
+from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.client import SkillAnswer, SkillClient
+from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
+from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.session import ActiveSkill
+from skills_host.consumer.sso import Intercept, oauth_card_of
+from skills_host.consumer.texts import RootTexts, filled
+from skills_host.errors import SkillFailed, SkillsHostError, TokenUnavailable, VersionConflict
+from skills_host.settings import Delivery
+
+__all__ = ["FloorChanged", "SkillDialogs", "is_for_bot"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+
+
+class FloorChanged(Exception):
+    """The floor changed between reading and taking it; nothing was done."""
+
+
+def is_for_bot(activity: Activity) -> bool:
+    """True for what a skill says to the root's bot and not to the user. Pure."""
+    if activity.type in ("command", "commandResult"):
+        return not (activity.name or "").startswith("application/")
+    return activity.type == "event"
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What came back while a skill was posted to; the end is acted upon when all is said."""
+
+    end: Activity | None = None
+
+
+class SkillDialogs:
+    """The skills of one root as dialogs: at most one has the floor of a session."""
+
+    def __init__(
+        self,
+        bot: Bot,
+        *,
+        texts: RootTexts,
+        skills: Callable[[], Mapping[str, Skill]],
+        conversations: Conversations,
+        client: SkillClient,
+        calls: OpenCalls,
+        tasks: Tasks,
+        host_url: str,
+        intercept: Callable[[], Intercept | None] = lambda: None,
+    ) -> None:
+        self._bot = bot
+        self._texts = texts
+        self._skills = skills
+        self._conversations = conversations
+        self._client = client
+        self._calls = calls
+        self._tasks = tasks
+        self._host_url = host_url
+        self._intercept = intercept
+
+    # What a root's code may do
+
+    async def begin(
+        self,
+        turn: Turn,
+        skill: str,
+        activity: Activity | None = None,
+        *,
+        delivery: Delivery | None = None,
+    ) -> None:
+        """Give the floor to a skill and send it `activity`, by default the turn's own.
+
+        An activity made on the spot gets the addresses, the id and the channel data of the turn.
+        A skill that has the floor is cancelled first. `delivery` holds until the skill ends.
+        `KeyError` for a skill that is not registered.
+        """
+        registered = self._skills()[skill]
+        outgoing = turn.activity if activity is None else _in_turn(activity, turn)
+        await self.cancel(turn)
+        for _ in range(ATTEMPTS):
+            floor = await self._conversations.floor(turn.session)
+            try:
+                await self.forward(turn, registered, floor, outgoing, delivery=delivery)
+                return
+            except FloorChanged:
+                continue
+        raise VersionConflict("session", turn.session)
+
+    async def replace(self, turn: Turn, skill: str, activity: Activity | None = None) -> None:
+        """Cancel the skill that has the floor and begin another."""
+        await self.begin(turn, skill, activity)
+
+    async def reprompt(self, turn: Turn) -> None:
+        """Let the skill that has the floor ask its question again; nothing if none has."""
+        await self._to_active(turn, Activity.make("event", name="repromptDialog"))
+
+    async def resume(self, turn: Turn) -> None:
+        """Go back to the skill after something else was talked about: it asks again."""
+        await self.reprompt(turn)
+
+    async def send(self, turn: Turn, activity: Activity) -> None:
+        """Send an activity of the root's own to the skill that has the floor."""
+        await self._to_active(turn, activity)
+
+    async def cancel(self, turn: Turn, *, code: str = "userCancelled") -> ActiveSkill | None:
+        """Take the floor from the skill that has it and tell it and the root's bot; which it was.
+
+        The user is told nothing.
+        """
+        active = await self.let_go(turn, code=code)
+        if active is not None:
+            await self.synthetic_end(turn, active.skill, code)
+        return active
+
+    async def let_go(self, turn: Turn, *, code: str = "userCancelled") -> ActiveSkill | None:
+        """Take the floor from the skill that has it and tell it so; which it was.
+
+        Its handle is closed first, and a call that is open to it is given up.
+        """
+        active = (await self._conversations.floor(turn.session)).session.active
+        if active is None:
+            return None
+        closed = await self._conversations.end(turn.session, active.handle)
+        if closed is None:
+            return None
+        self._calls.cancel(active.handle)
+        skill = self._skills().get(active.skill)
+        if skill is not None:
+            self._tell_skill(turn, skill, closed, code=code)
+        return active
+
+    # What the root's turns do
+
+    async def forward(
+        self,
+        turn: Turn,
+        skill: Skill,
+        floor: Floor,
+        activity: Activity | None = None,
+        *,
+        delivery: Delivery | None = None,
+    ) -> None:
+        """Post an activity, by default the turn's own, to the skill, which has the floor then.
+
+        Raises `FloorChanged` before anything was sent.
+        """
+        activity = activity or turn.activity
+        given = self._conversations.given
+        conversation, changes = given(floor, skill, turn.place, delivery=delivery)
+        try:
+            await turn.save(changes)
+        except VersionConflict as exc:
+            raise FloorChanged from exc
+        mode = _mode(skill, conversation.delivery, activity)
+        outgoing = addressed_to_skill(
+            activity,
+            conversation_id=conversation.handle,
+            service_url=self._host_url,
+            delivery_mode=None if mode is Delivery.NORMAL else mode,
+        )
+        heard = _Heard()
+
+        async def hear(reply: Activity) -> None:
+            await self._heard(turn, conversation, reply, heard)
+
+        post = self._client.post(skill, outgoing, conversation_id=conversation.handle, heard=hear)
+        try:
+            answer = await self._calls.run(conversation.handle, post)
+        except (SkillFailed, TokenUnavailable) as exc:
+            await self._failed(turn, skill, conversation, exc)
+            return
+        await self._answered(turn, conversation, answer, heard)
+
+    async def gone(self, turn: Turn, active: ActiveSkill) -> None:
+        """Take the floor from a skill that is not registered any more, and say so."""
+        await self._conversations.end(turn.session, active.handle)
+        await turn.send(filled(self._texts.unavailable, title=active.skill))
+        await self.synthetic_end(turn, active.skill, "channelFailed")
+
+    async def ended(self, turn: Turn) -> None:
+        """Tell the root's bot that a skill is done, and the user if so configured.
+
+        A root that is itself a skill, and has no code for ends, passes the end on to its caller.
+        """
+        handled = await self._bot.handled(turn)
+        skill = self._skills().get(turn.speaker or "")
+        if skill is not None and skill.texts.ended:
+            await turn.send(skill.texts.ended)
+        if not handled and turn.is_from_skill_consumer:
+            end = turn.activity
+            code = end.code or "completedSuccessfully"
+            await turn.end(end.value, code=code, text=end.text)
+
+    async def intercepted(
+        self, turn: Turn, conversation: SkillConversation, activity: Activity
+    ) -> bool:
+        """True if the root's hook dealt with an OAuth card, so that the user need not see it."""
+        intercept = self._intercept()
+        if intercept is None or oauth_card_of(activity) is None:
+            return False
+        with _from_skill(turn, activity, conversation.skill):
+            return await intercept(turn, turn.activity)
+
+    # How it is done
+
+    async def _to_active(self, turn: Turn, activity: Activity) -> None:
+        floor = await self._conversations.floor(turn.session)
+        active = floor.session.active
+        skill = self._skills().get(active.skill) if active else None
+        if skill is not None:
+            await self.forward(turn, skill, floor, _in_turn(activity, turn))
+
+    async def _heard(
+        self, turn: Turn, conversation: SkillConversation, reply: Activity, heard: _Heard
+    ) -> None:
+        """Pass on one reply that came with the answer; an end in the middle stops nothing."""
+        if reply.type == "endOfConversation":
+            heard.end = heard.end or reply
+            return
+        with _from_skill(turn, reply, conversation.skill):
+            if is_for_bot(reply):
+                await self._bot.handled(turn)
+            elif not await self.intercepted(turn, conversation, reply):
+                await turn.relay(reply, reply_to_id=turn.reference.activity_id)
+
+    async def _answered(
+        self, turn: Turn, conversation: SkillConversation, answer: SkillAnswer, heard: _Heard
+    ) -> None:
+        for reply in answer.replies:
+            await self._heard(turn, conversation, reply, heard)
+        if turn.activity.type == "invoke" and turn.invoke_response is None:
+            turn.respond(answer.status, answer.body)
+        end = heard.end
+        if end is not None and await self._conversations.end(turn.session, conversation.handle):
+            with _from_skill(turn, end, conversation.skill):
+                await self.ended(turn)
+
+    async def _failed(
+        self,
+        turn: Turn,
+        skill: Skill,
+        conversation: SkillConversation,
+        failure: SkillsHostError,
+    ) -> None:
+        """Take the floor from a skill that cannot be used, and say so."""
+        if turn.activity.type == "invoke":
+            turn.respond(502)
+        # Whoever cancelled the call has told the user.
+        if failure.code == "skill-cancelled":
+            return
+        log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
+        if await self._conversations.end(turn.session, conversation.handle) is None:
+            return
+        code = "botTimedOut" if failure.code == "deadline" else "channelFailed"
+        if code == "botTimedOut":
+            self._tell_skill(turn, skill, conversation, code=code)
+        text = skill.texts.unavailable or self._texts.unavailable
+        await turn.send(filled(text, title=skill.title))
+        await self.synthetic_end(turn, skill.name, code)
+
+    def _tell_skill(
+        self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
+    ) -> None:
+        """Send the skill an end, in a task of the host: nobody waits for a skill that is let go."""
+        # Agents SDK skills refuse an end without the addresses of its sender.
+        end = received_in(end_of_conversation(code=code), turn.reference).with_raw(
+            {"channelData": turn.activity.raw("channelData")}
+        )
+        outgoing = addressed_to_skill(
+            end, conversation_id=conversation.handle, service_url=self._host_url
+        )
+        self._tasks.follow(self._told(skill, outgoing, conversation.handle))
+
+    async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
+        try:
+            await self._client.post(skill, end, conversation_id=handle)
+        except SkillsHostError as exc:
+            log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
+
+    async def synthetic_end(self, turn: Turn, skill: str, code: str) -> None:
+        """The end that a skill did not send, as the root's bot gets to see it."""
+        with _from_skill(turn, end_of_conversation(code=code), skill):
+            await self._bot.handled(turn)
+
+
+def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:
+    """How the answers to this activity come back; only in an answer can an invoke's be seen."""
+    mode = chosen or skill.delivery
+    return skill.invoke_delivery if mode is Delivery.NORMAL and activity.type == "invoke" else mode
+
+
+def _in_turn(activity: Activity, turn: Turn) -> Activity:
+    """An activity of the root's own as if the turn's user had sent it."""
+    made = received_in(activity, turn.reference)
+    return made.with_raw(
+        {
+            "id": activity.raw("id") or turn.activity.raw("id"),
+            "locale": activity.raw("locale") or turn.activity.raw("locale"),
+            "channelData": activity.raw("channelData") or turn.activity.raw("channelData"),
+        }
+    )
+
+
+@contextmanager
+def _from_skill(turn: Turn, activity: Activity, skill: str) -> Iterator[None]:
+    """For as long as it lasts, the turn is about what a skill said."""
+    own = turn.activity, turn.speaker
+    turn.activity, turn.speaker = received_in(activity, turn.reference), skill
+    try:
+        yield
+    finally:
+        turn.activity, turn.speaker = own

@@ -1,0 +1,69 @@
+"""Server-sent events, as skills that stream use them: `event:` and `data:` lines, a blank line.
+
+The parser is pure: it is fed bytes as they come and gives the frames that are complete.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from skills_host.errors import SkillFailed
+
+__all__ = ["ACTIVITY", "INVOKE_RESPONSE", "Frame", "FrameReader", "frame_of"]
+
+ACTIVITY = "activity"
+INVOKE_RESPONSE = "invokeResponse"
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event: its name (`message` if it has none) and its data."""
+
+    event: str
+    data: bytes = field(repr=False)
+
+
+def frame_of(event: str, data: bytes) -> bytes:
+    """One event as it is written; `data` is JSON, which has no line ends of its own."""
+    return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), data)
+
+
+class FrameReader:
+    """Collects bytes into frames; a frame may have at most `limit` bytes."""
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._rest = b""
+        self._event = ""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """The frames that `chunk` completes. Raises `SkillFailed` for one that is too large."""
+        # A lone carriage return at the end may be half of a line end.
+        text = self._rest + chunk
+        held = text.endswith(b"\r")
+        lines = _LINE_END.split(text[:-1] if held else text)
+        self._rest = lines.pop() + (b"\r" if held else b"")
+        found = [frame for line in lines if (frame := self._line(line)) is not None]
+        if len(self._rest) + sum(map(len, self._data)) > self._limit:
+            raise SkillFailed("a frame of the skill's stream is too large")
+        return found
+
+    def _line(self, line: bytes) -> Frame | None:
+        if not line:
+            return self._completed()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"data":
+            self._data.append(value)
+        return None
+
+    def _completed(self) -> Frame | None:
+        event, data = self._event, self._data
+        self._event, self._data = "", []
+        return Frame(event or "message", b"\n".join(data)) if data else None

@@ -1,0 +1,44 @@
+"""What a root says by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from skills_host.consumer.registry.compile import Skill
+
+__all__ = ["RootTexts", "filled", "introduced"]
+
+
+@dataclass(frozen=True, slots=True)
+class RootTexts:
+    """The root's own words. `{title}`, `{skills}` and `{choices}` are filled in."""
+
+    greeting: str = "Hello! {skills}"
+    help: str = "{skills} Say “cancel” to leave a skill."
+    unknown: str = "I did not understand that. {skills}"
+    ambiguous: str = "Which one do you mean: {choices}?"
+    no_skills: str = "There is no skill here yet."
+    cancelled: str = "{title} was cancelled."
+    nothing_to_cancel: str = "There is nothing to cancel."
+    unavailable: str = "{title} is not available right now. Please try again later."
+
+
+def filled(text: str, **values: str) -> str:
+    """A text with each `{name}` replaced by its value; other braces stay."""
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def introduced(skills: Collection[Skill], *, nobody: str) -> str:
+    """The skills in one sentence, each with what to say for it; `nobody` if there are none."""
+    if not skills:
+        return nobody
+    return "I can pass you on to: " + "; ".join(map(_introduced, skills)) + "."
+
+
+def _introduced(skill: Skill) -> str:
+    what = f" ({skill.description.rstrip('.')})" if skill.description else ""
+    say = " or ".join(f"“{words}”" for words in (skill.name, *skill.phrases)[:3])
+    return f"{skill.title}{what}, say {say}"

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
@@ -42,7 +41,7 @@ from skills_host.transport import (
 )
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
-from skills_host.web.server import serve_asgi
+from skills_host.web.server import Listeners, listening, serve_asgi
 
 __all__ = ["World", "configured_skills", "create_app", "serve", "trusts_lab"]
 
@@ -248,19 +247,16 @@ async def serve(
 
     Raises what kept the application from starting, and `OSError` where it cannot listen.
     """
-    config = Config()
-    config.bind = [settings.host.bind]
-    config.accesslog = None
-    config.errorlog = "-"
-    config.graceful_timeout = settings.host.limits.stop_seconds
-    # hypercorn closes a connection after 1,000 requests by default; peers keep few and busy ones.
-    config.keep_alive_max_requests = 1_000_000
-    # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.
-    config.h11_max_incomplete_size = 64 * 1024
-    try:
-        await serve_asgi(app, config, shutdown=shutdown)
-    except LifespanFailureError:
-        raise app.config.get(START_ERROR) or SkillsHostError() from None
+    with listening(settings.host.bind) as listener:
+        config = Listeners([listener])
+        config.errorlog = "-"
+        config.graceful_timeout = settings.host.limits.stop_seconds
+        # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.
+        config.h11_max_incomplete_size = 64 * 1024
+        try:
+            await serve_asgi(app, config, shutdown=shutdown)
+        except LifespanFailureError:
+            raise app.config.get(START_ERROR) or SkillsHostError() from None
 
 
 def _announce_lists(settings: Settings) -> None:

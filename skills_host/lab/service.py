@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypercorn.config import Config, Sockets
 from quart import Quart, Response, jsonify, request
 
 from skills_host.auth.denials import Denied
@@ -23,7 +22,7 @@ from skills_host.errors import BadInput, SettingsError, SkillsHostError, error_b
 from skills_host.lab.authority import Authority, GrantRefused, TokenVersion
 from skills_host.lab.tls import LAB_HOSTS
 from skills_host.transport import is_loopback
-from skills_host.web.server import serve_asgi
+from skills_host.web import server
 
 __all__ = ["address_of", "create_lab", "listening", "serve_lab"]
 
@@ -209,46 +208,16 @@ def _refusal(authority: Authority) -> Callable[[SkillsHostError], Awaitable[Resp
 # Serving
 
 
-class _Listeners(Config):
-    """hypercorn's configuration over sockets and a TLS context that exist already."""
-
-    def __init__(
-        self, plain: list[socket.socket], secure: list[socket.socket], tls: ssl.SSLContext | None
-    ) -> None:
-        super().__init__()
-        self._plain = plain
-        self._secure = secure
-        self._tls = tls
-        # One connection may serve a whole load test, and no request line is worth a log entry.
-        self.keep_alive_max_requests = 1_000_000_000
-        self.errorlog = logger
-        self.include_server_header = False
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return bool(self._secure)
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self._tls
-
-    def create_sockets(self) -> Sockets:
-        return Sockets(self._secure, self._plain, [])
-
-
 def listening(address: str) -> socket.socket:
     """A socket that listens on the loopback address `HOST:PORT`; port 0 takes a free one.
 
-    Clients can connect at once and are answered when `serve_lab` runs. `SettingsError` if the
-    address is not loopback, `OSError` if it is taken. Whoever serves the socket closes it.
+    `SettingsError` if the address is not loopback, `OSError` if it is taken. Whoever serves the
+    socket closes it.
     """
     host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not is_loopback(host) or not port.isdigit():
+    if not is_loopback(host.strip("[]")) or not port.isdigit():
         raise SettingsError("the lab listens on loopback only: HOST:PORT", code="lab-in-public")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, int(port)), family=family, backlog=256)
-    listener.setblocking(False)
-    return listener
+    return server.listening(address)
 
 
 def address_of(listener: socket.socket) -> str:
@@ -275,7 +244,9 @@ async def serve_lab(
     with ExitStack() as opened:
         plain = [opened.enter_context(_socket(http))]
         secure = [opened.enter_context(_socket(https))] if https is not None else []
-        await serve_asgi(app, _Listeners(plain, secure, tls), shutdown=shutdown)
+        config = server.Listeners(plain, secure, tls)
+        config.errorlog = logger
+        await server.serve_asgi(app, config, shutdown=shutdown)
 
 
 def _socket(given: str | socket.socket) -> socket.socket:

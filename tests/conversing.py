@@ -11,8 +11,8 @@ from typing import Any
 from skills_host.activity import Activity
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer
+from skills_host.bot.channel import ReplyBuffer
 from skills_host.bot.handlers import Bot
-from skills_host.bot.turn import ReplyBuffer
 from skills_host.store.records import Store
 from skills_host.store.sqlite import SqliteStore
 from skills_host.wire import decode, decode_elements, decode_members

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from skills_host.activity import Activity
 from skills_host.addressing import continuation_of, joined_key, reference_of, session_key
 from skills_host.auth.claims import Identity
+from skills_host.bot.channel import Channel, ReplyBuffer, invoke_response_activity
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
-from skills_host.bot.turn import Channel, Place, ReplyBuffer, Turn, invoke_response_activity
+from skills_host.bot.turn import Place, Turn
 from skills_host.errors import ChannelFailed, SkillsHostError, error_body
 from skills_host.store.records import Change, Store
 from skills_host.wire import encode

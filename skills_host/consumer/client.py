@@ -9,7 +9,7 @@ from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
-from skills_host.bot.turn import InvokeResponse, invoke_response_of
+from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TransportFailed

@@ -125,7 +125,7 @@ class _Host:
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
         if unknown := set(bots) - set(settings.bots):
             raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
-        self._store = store_from_url(settings.store.url)
+        self._store = store_from_url(settings.store.url, now=world.now)
         self._tasks = Tasks()
         self._closing = AsyncExitStack()
 

@@ -98,6 +98,8 @@ def _root_doors(
         store=shared.store,
         tasks=shared.tasks,
         host_url=host_url,
+        now=shared.now,
+        lifetime=limits.session_seconds,
     )
     door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
     return [door, _messages(shared, name, adapter)]

@@ -50,6 +50,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "too-large": Code(
             413, "the body is larger than the host accepts", "raise host.limits.body_bytes"
         ),
+        "slow-body": Code(
+            408, "the body did not arrive in time", "send faster, or raise host.limits.body_seconds"
+        ),
         "bad-json": Code(400, "the body is not well-formed JSON in UTF-8", "send strict JSON"),
         "bad-activity": Code(
             400, "a member of the activity has the wrong type", "see the message for the member"
@@ -60,6 +63,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             400, "the activity lacks a required member", "see the message for the member"
         ),
         "bad-id": Code(400, "an identifier is empty or absurdly long", "ids: 1-1500 characters"),
+        "bad-query": Code(
+            400, "a parameter of the query has the wrong form", "see the message for the parameter"
+        ),
         "unknown-conversation": Code(
             404, "no conversation has this id here", "use the conversation id you were given"
         ),
@@ -198,20 +204,34 @@ class TokenUnavailable(SkillsHostError):
 
 
 class ChannelFailed(SkillsHostError):
-    """The channel answered an activity with `answered`: `channel-failed` or `channel-refused`."""
+    """The channel answered an activity with `answered`: `channel-failed` or `channel-refused`.
+
+    `retry_after` is in seconds, where the channel said when it would listen again.
+    """
 
     code = "channel-failed"
 
-    def __init__(self, message: str = "", *, code: str | None = None, answered: int = 0) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        answered: int = 0,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.answered = answered
+        self.retry_after = retry_after
 
     @property
     def status(self) -> int:
-        """The channel's own refusal is passed on; it concerns what was asked, not who asked."""
-        if 400 <= self.answered < 500 and self.answered not in (401, 407):
+        """The channel's own refusal is passed on; it concerns what was asked, not who asked.
+
+        What it thinks of this host (401, 407), of its speed (408) or methods (405) does not.
+        """
+        if 400 <= self.answered < 500 and self.answered not in (401, 405, 407, 408):
             return self.answered
-        return CODES[self.code].status if self.answered != 401 else 502
+        return 502 if self.answered else CODES[self.code].status
 
 
 class SkillFailed(SkillsHostError):

@@ -23,8 +23,15 @@ def conversation_url(service_url: str, conversation_id: str, *parts: str) -> str
 
 
 def _url_of(service_url: str, *parts: str) -> str:
+    if not all(map(_fits_in_path, parts)):
+        raise BadInput("the id cannot stand in a path", code="bad-id")
     base = service_url if service_url.endswith("/") else f"{service_url}/"
     return base + "/".join(quote(part, safe="") for part in parts)
+
+
+def _fits_in_path(part: str) -> bool:
+    # Encoded or not, these two lead somewhere else wherever paths are tidied on the way.
+    return part not in (".", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,9 @@ class Connector:
 
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """POST the activity as a reply, or to the conversation where it answers nothing."""
-        reply_to_id = activity.reply_to_id
-        parts = ("activities", reply_to_id) if reply_to_id else ("activities",)
+        reply_to_id = activity.reply_to_id or ""
+        is_reply = bool(reply_to_id) and _fits_in_path(reply_to_id)
+        parts = ("activities", reply_to_id) if is_reply else ("activities",)
         url = self._url(activity, *parts)
         extra = {"Idempotency-Key": key}
         if speaker and self.names_speaker:
@@ -97,7 +105,7 @@ class Connector:
     async def _once(
         self, method: str, url: str, body: bytes | None, extra: Mapping[str, str], token: str
     ) -> Response:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = "application/json; charset=utf-8"
         return await self.send_request(
@@ -118,7 +126,15 @@ def _failure(answer: Response) -> ChannelFailed:
         f"the channel answered {answer.status}",
         code="channel-refused" if final else "channel-failed",
         answered=answer.status,
+        retry_after=_seconds(answer.headers.get("retry-after", "")),
     )
+
+
+def _seconds(text: str) -> int | None:
+    """A `Retry-After` in seconds; a date, or more than a day, is as good as none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        return None
+    return int(text)
 
 
 def _resource_id(answer: Response) -> str:

@@ -9,25 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from skills_host.addressing import joined_key
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
 from skills_host.bot.turn import Place
 from skills_host.consumer.handle import check_handle, new_handle
+from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import IDLE, Session, ended, started
 from skills_host.consumer.session import KIND as SESSION
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.settings import Delivery
-from skills_host.store.records import NEW, Change, Put, Record, Store
+from skills_host.store.records import NEW, Change, Delete, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
 __all__ = ["KIND", "Conversations", "Floor", "SkillConversation"]
 
 KIND = "handle"
+OWNED = "owned"
 ATTEMPTS = 5
-PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,13 @@ class Conversations:
             delivery=chosen or None,
         )
         until = now + self._lifetime
-        return conversation, [
+        changes: list[Change] = [
             Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until),
             Put(KIND, handle, conversation.encode(), owner=skill.app_id, expires=until),
         ]
+        if is_listed(skill):
+            changes.append(Put(OWNED, _owned_key(conversation), b"{}", expires=until))
+        return conversation, changes
 
     async def find(self, handle: str, identity: Identity) -> SkillConversation:
         """The open conversation that this skill was given this handle for.
@@ -163,25 +168,43 @@ class Conversations:
     async def open(self, skill: Skill, place: Place, *, with_floor: bool) -> str:
         """Make a conversation that begins with the skill; its handle, stored.
 
-        `with_floor` gives it the floor of the session too, if no skill has it.
+        `with_floor` gives it the floor of the session too, if no skill has it. A skill that has
+        it there already goes on with the conversation that it has.
         """
-        floor = await self.floor(place.session)
-        conversation, changes = self.given(Floor(place.session), skill, place)
-        if not with_floor or floor.session.active is not None or floor.version != NEW:
-            changes = [change for change in changes if change.kind == KIND]
-        await self._store.write(changes)
-        return conversation.handle
+        for _ in range(ATTEMPTS):
+            floor = await self.floor(place.session)
+            active = floor.session.active
+            if with_floor and active is not None and active.skill == skill.name:
+                return active.handle
+            takes = with_floor and active is None
+            basis = floor if takes else Floor(place.session)
+            conversation, changes = self.given(basis, skill, place)
+            if not takes:
+                changes = [change for change in changes if change.kind != SESSION]
+            try:
+                await self._store.write(changes)
+            except VersionConflict:
+                continue
+            return conversation.handle
+        raise VersionConflict(SESSION, place.session)
 
-    async def owned(self, skill_app_id: str) -> list[SkillConversation]:
-        """The open conversations of a skill; reads through all that are kept."""
-        found: list[SkillConversation] = []
-        after = ""
-        while page := await self._store.scan(KIND, after=after, limit=PAGE):
-            after = page[-1].key
-            for record in page:
-                if record.owner == skill_app_id:
-                    found.append(SkillConversation.parse(record.key, record.body))
-        return [conversation for conversation in found if not conversation.closed]
+    async def owned(
+        self, skill_app_id: str, *, tenant: str = "", after: str = "", limit: int
+    ) -> tuple[list[SkillConversation], str]:
+        """Open conversations of a skill that may ask for them, at most `limit`.
+
+        Those of one `tenant` only, if it is given. The text is what comes `after` them next time,
+        or empty where there are no more.
+        """
+        prefix = joined_key(self._host_app_id, skill_app_id, *filter(None, [tenant.lower()])) + "/"
+        page = await self._store.scan(
+            OWNED, prefix, after=prefix + after if after else "", limit=limit
+        )
+        keys = [(KIND, record.key.rpartition("/")[2]) for record in page]
+        records = await self._store.read(keys) if keys else {}
+        found = (SkillConversation.parse(record.key, record.body) for record in records.values())
+        more = page[-1].key.removeprefix(prefix) if len(page) == limit else ""
+        return [conversation for conversation in found if not conversation.closed], more
 
     async def end(self, session: str, handle: str) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before."""
@@ -215,7 +238,8 @@ class Conversations:
                 expects=record.version,
                 owner=record.owner,
                 expires=until,
-            )
+            ),
+            Delete(OWNED, _owned_key(conversation)),
         ]
         after = ended(floor.session, handle=conversation.handle)
         if after != floor.session:
@@ -231,6 +255,18 @@ class Conversations:
             skill_app_id=skill.app_id,
             random=self._random(16),
         )
+
+
+def _owned_key(conversation: SkillConversation) -> str:
+    """Sorts a skill's conversations by tenant, so that those of one can be found."""
+    account = decode(conversation.place.reference.conversation)
+    tenant = account.get("tenantId") if isinstance(account, dict) else None
+    return joined_key(
+        conversation.host_app_id,
+        conversation.skill_app_id,
+        tenant.lower() if isinstance(tenant, str) else "",
+        conversation.handle,
+    )
 
 
 def _floor(key: str, record: Record | None) -> Floor:

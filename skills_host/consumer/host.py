@@ -16,13 +16,21 @@ from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.dialog import SkillDialogs, is_for_bot
 from skills_host.consumer.policy import check_policy
 from skills_host.consumer.registry.compile import Skill
-from skills_host.errors import UnknownConversation
+from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
 from skills_host.store.records import Put, Store
 
-__all__ = ["SENT", "SkillHost", "sent_key"]
+__all__ = ["SENT", "SkillHost", "is_for_user", "sent_key"]
 
 SENT = "sent"
+
+# These say something about the conversation to the root, or nothing to anybody.
+_NOT_FOR_USERS = frozenset({"endOfConversation", "invokeResponse", "trace"})
+
+
+def is_for_user(activity: Activity) -> bool:
+    """True for what can be shown to a user, and so be changed or told later. Pure."""
+    return activity.type not in _NOT_FOR_USERS and not is_for_bot(activity)
 
 
 def sent_key(handle: str, activity_id: str) -> str:
@@ -67,9 +75,11 @@ class SkillHost:
         """An activity from a skill; the id that it may update or delete it by.
 
         An end closes the conversation first and is told to the root's bot; an event, or a command
-        of its own, is for the root's bot alone; everything else goes to the user.
+        of its own, is for the root's bot alone; everything else goes to the user. A skill that
+        may say nothing may still end.
         """
-        conversation = await self.found(handle, identity, Operation.SEND)
+        operation = None if activity.type == "endOfConversation" else Operation.SEND
+        conversation = await self.found(handle, identity, operation)
         sent: str = await self._tasks.finish(
             self._sent(conversation, activity, identity, reply_to_id)
         )
@@ -78,9 +88,14 @@ class SkillHost:
     async def update(
         self, handle: str, activity_id: str, activity: Activity, identity: Identity
     ) -> str:
-        """Replace what the skill sent; the route's id counts, not the body's."""
+        """Replace what the skill sent; the route's id counts, not the body's.
+
+        `BadInput` (`bad-activity`) for what cannot be in its place.
+        """
         conversation = await self.found(handle, identity, Operation.UPDATE)
         await self._check_sent(conversation, activity_id)
+        if not is_for_user(activity):
+            raise BadInput("an activity of this type replaces nothing", code="bad-activity")
         updated = activity_id
 
         async def update(turn: Turn) -> None:
@@ -136,14 +151,18 @@ class SkillHost:
         await self._turn(conversation, self._dialogs.ended, identity, activity)
 
     async def found(
-        self, handle: str, identity: Identity, operation: Operation
+        self, handle: str, identity: Identity, operation: Operation | None
     ) -> SkillConversation:
-        """The skill's own open conversation, if it may do this there.
+        """The skill's own open conversation, if it may do this there; None is always allowed.
 
         Raises `UnknownConversation`, `Denied` and `NotOffered`.
         """
         conversation = await self._conversations.find(handle, identity)
-        check_policy(self._skills().get(conversation.skill), operation)
+        skill = self._skills().get(conversation.skill)
+        if skill is None or skill.app_id != identity.app_id:
+            raise Denied("skill-not-allowed")
+        if operation is not None:
+            check_policy(skill, operation)
         return conversation
 
     async def _check_sent(self, conversation: SkillConversation, activity_id: str) -> None:

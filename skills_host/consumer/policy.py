@@ -10,7 +10,7 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import NotOffered
 from skills_host.settings import Operation, Policy
 
-__all__ = ["DEFAULTS", "check_policy", "policy_of"]
+__all__ = ["DEFAULTS", "check_policy", "is_listed", "policy_of"]
 
 _OWN_CONVERSATION = (
     Operation.SEND,
@@ -30,13 +30,18 @@ DEFAULTS: Mapping[Operation, Policy] = MappingProxyType(
 )
 
 
-def policy_of(skill: Skill | None, operation: Operation) -> Policy:
+def policy_of(skill: Skill, operation: Operation) -> Policy:
     """What the skill's settings say of the operation, else the default."""
-    settings = {} if skill is None else skill.operations
-    return settings.get(operation, DEFAULTS[operation])
+    return skill.operations.get(operation, DEFAULTS[operation])
 
 
-def check_policy(skill: Skill | None, operation: Operation) -> None:
+def is_listed(skill: Skill) -> bool:
+    """True if the skill may ask for its conversations, or for new ones beside them."""
+    asking = (Operation.CREATE, Operation.LIST)
+    return any(policy_of(skill, operation) is Policy.ALLOWED for operation in asking)
+
+
+def check_policy(skill: Skill, operation: Operation) -> None:
     """Raise `Denied` (`operation-refused`) or `NotOffered` unless the skill may."""
     policy = policy_of(skill, operation)
     if policy is Policy.REFUSED:

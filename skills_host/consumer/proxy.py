@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
+from urllib.parse import quote, urlencode
 
-from skills_host.activity import Activity
-from skills_host.addressing import joined_key, session_key
+from skills_host.activity import ID_CHARACTERS, Activity
+from skills_host.addressing import joined_key, received_in, session_key
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.inbox import Tasks
 from skills_host.bot.turn import ChannelAnswer, Place, Turn
 from skills_host.consumer.conversations import Conversations, SkillConversation
-from skills_host.consumer.host import SkillHost
+from skills_host.consumer.creation import Created, NewConversation
+from skills_host.consumer.host import SkillHost, is_for_user
 from skills_host.consumer.policy import check_policy, policy_of
 from skills_host.consumer.registry.compile import Skill
-from skills_host.errors import BadInput, SkillsHostError
+from skills_host.errors import BadInput, ChannelFailed, SkillsHostError
 from skills_host.reference import ConversationReference
 from skills_host.settings import Operation, Policy
 from skills_host.store.records import Put, Store
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
-__all__ = ["ChannelProxy", "Question"]
+__all__ = ["ChannelProxy", "Page", "Question"]
 
 ATTACHMENT = "attachment"
-QUERY_CHARACTERS = 2048
+HISTORY = 500
+LISTED = 200
+
+_ResultT = TypeVar("_ResultT")
 
 # (method, what follows the conversation's id, with numbers for the route's ids)
 _PATHS: Mapping[Operation, tuple[str, tuple[str | int, ...]]] = {
@@ -41,17 +46,34 @@ _PATHS: Mapping[Operation, tuple[str, tuple[str | int, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for: what comes after `token`, at most `size`."""
+
+    size: int | None = None
+    token: str = ""
+
+    @property
+    def query(self) -> str:
+        """The query that asks a channel for it."""
+        given = {"pageSize": self.size, "continuationToken": self.token}
+        return urlencode({name: value for name, value in given.items() if value}, quote_via=quote)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """What a skill asks for: the operation, the ids of its route, its query and its body."""
+    """What a skill asks for: the operation, the ids of its route, its page and its body."""
 
     operation: Operation
     ids: tuple[str, ...] = ()
-    query: str = ""
+    page: Page = Page()
     body: bytes = field(default=b"", repr=False)
 
 
 class ChannelProxy:
-    """Passes on what one root's skills ask of channels; conversations are restored on the way."""
+    """Passes on what one root's skills ask of channels; conversations are restored on the way.
+
+    `lifetime` is how long an uploaded attachment is the skill's to read, in seconds.
+    """
 
     def __init__(
         self,
@@ -63,6 +85,8 @@ class ChannelProxy:
         store: Store,
         tasks: Tasks,
         host_url: str,
+        now: Callable[[], float],
+        lifetime: float,
     ) -> None:
         self._adapter = adapter
         self._host = host
@@ -71,18 +95,19 @@ class ChannelProxy:
         self._store = store
         self._tasks = tasks
         self._host_url = host_url
+        self._now = now
+        self._lifetime = lifetime
 
     async def ask(self, question: Question, identity: Identity) -> ChannelAnswer:
         """The channel's answer. Raises `Denied`, `NotOffered`, `UnknownConversation`, `BadInput`
         and what the channel refuses (`ChannelFailed`)."""
-        if len(question.query) > QUERY_CHARACTERS:
-            raise BadInput("the query is too long", code="bad-id")
-        if question.operation in (Operation.ATTACHMENT, Operation.ATTACHMENT_VIEW):
-            return await self._attachment(question, identity)
-        if question.operation is Operation.CREATE:
-            return await self._created(question, identity)
-        if question.operation is Operation.LIST:
-            return await self._listed(identity)
+        match question.operation:
+            case Operation.ATTACHMENT | Operation.ATTACHMENT_VIEW:
+                return await self._attachment(question, identity)
+            case Operation.CREATE:
+                return await self._created(question, identity)
+            case Operation.LIST:
+                return await self._listed(question, identity)
         conversation = await self._host.found(question.ids[0], identity, question.operation)
         return await self._tasks.finish(self._passed(conversation, question, identity))
 
@@ -91,173 +116,180 @@ class ChannelProxy:
     ) -> ChannelAnswer:
         method, route = _PATHS[question.operation]
         path = [question.ids[part] if isinstance(part, int) else part for part in route]
-        answer = ChannelAnswer(200)
+        is_paged = question.operation is Operation.PAGED_MEMBERS
+        query = question.page.query if is_paged else ""
 
-        async def ask(turn: Turn) -> None:
-            nonlocal answer
+        async def ask(turn: Turn) -> ChannelAnswer:
             body = question.body or None
             if question.operation is Operation.HISTORY:
                 body = await _restored_history(turn, question.body)
-            answer = await turn.ask(method, *path, query=question.query, body=body)
-            if question.operation is Operation.UPLOAD:
-                await turn.save([_noted_attachment(answer, conversation)])
+            return await turn.ask(method, *path, query=query, body=body)
 
-        await self._turn(conversation.place, ask, identity, conversation.skill)
+        answer = await self._in_turn(conversation.place, ask, identity, conversation.skill)
+        if question.operation is Operation.UPLOAD:
+            await self._store.write([self._noted(answer, conversation, identity)])
         return answer
 
     # Attachments: an id leads back to the conversation that it was uploaded in.
 
     async def _attachment(self, question: Question, identity: Identity) -> ChannelAnswer:
         skill = self._skill_of(identity, question.operation)
-        key = (ATTACHMENT, joined_key(identity.app_id, question.ids[0]))
+        key = (ATTACHMENT, _attachment_key(identity, question.ids[0]))
         record = (await self._store.read([key])).get(key)
-        if record is None or record.owner != identity.app_id:
+        if record is None:
             raise SkillsHostError(code="not-found")
-        reference = ConversationReference.parse(decode_members(record.body)["reference"])
-        place = Place(reference, decode(decode_members(record.body)["audience"]), "")
-        views = ("views", question.ids[1]) if len(question.ids) > 1 else ()
-        answer = ChannelAnswer(200)
+        place = Place.parse(record.body)
+        views = ("views", *question.ids[1:]) if len(question.ids) > 1 else ()
+        path = ("v3", "attachments", question.ids[0], *views)
 
-        async def ask(turn: Turn) -> None:
-            nonlocal answer
-            path = ("v3", "attachments", question.ids[0], *views)
-            answer = await turn.channel.ask("GET", reference.service_url, *path)
+        async def ask(turn: Turn) -> ChannelAnswer:
+            return await turn.channel.ask("GET", place.reference.service_url, *path)
 
-        await self._turn(place, ask, identity, skill.name)
-        return answer
+        return await self._tasks.finish(self._in_turn(place, ask, identity, skill.name))
+
+    def _noted(
+        self, answer: ChannelAnswer, conversation: SkillConversation, identity: Identity
+    ) -> Put:
+        document = _decoded(answer.body)
+        attachment_id = document.get("id") if isinstance(document, dict) else None
+        if not isinstance(attachment_id, str) or not 0 < len(attachment_id) <= ID_CHARACTERS:
+            raise ChannelFailed("the channel gave the attachment no id")
+        return Put(
+            ATTACHMENT,
+            _attachment_key(identity, attachment_id),
+            conversation.place.encode(),
+            owner=identity.app_id,
+            expires=self._now() + self._lifetime,
+        )
 
     # New conversations, only where the skill already has one
 
     async def _created(self, question: Question, identity: Identity) -> ChannelAnswer:
         skill = self._skill_of(identity, Operation.CREATE)
-        members = decode_members(question.body)
-        owned = await self._conversations.owned(identity.app_id)
-        basis = _basis(owned, members)
-        if basis is None:
+        wanted = NewConversation.parse(question.body)
+        owned, _ = await self._conversations.owned(
+            identity.app_id, tenant=wanted.tenant, limit=LISTED
+        )
+        fitting = [found for found in owned if wanted.fits(found.place.reference)]
+        if not fitting:
             raise Denied("other-tenant")
-        return await self._tasks.finish(self._begun(skill, basis, members, identity))
+        basis = max(fitting, key=lambda conversation: conversation.since)
+        return await self._tasks.finish(self._begun(skill, basis.place, wanted, identity))
 
     async def _begun(
-        self, skill: Skill, basis: SkillConversation, members: dict[str, bytes], identity: Identity
+        self, skill: Skill, basis: Place, wanted: NewConversation, identity: Identity
     ) -> ChannelAnswer:
-        place, made = basis.place, b""
+        old = basis.reference
 
-        async def create(turn: Turn) -> None:
-            nonlocal made
-            body = await _parameters(turn, members)
-            answer = await turn.channel.ask(
-                "POST", place.reference.service_url, "v3", "conversations", body=body
-            )
-            made = answer.body
+        async def create(turn: Turn) -> ChannelAnswer:
+            # What is said there first is seen by the hooks as addressed to whom it is for.
+            turn.reference = wanted.reference(old)
+            first = None
+            if wanted.first is not None and is_for_user(wanted.first):
+                first = await turn.reviewed(wanted.first.with_(reply_to_id=None))
+            body = wanted.parameters(old, first)
+            path = ("v3", "conversations")
+            return await turn.channel.ask("POST", old.service_url, *path, body=body)
 
-        await self._turn(place, create, identity, skill.name)
-        answer = decode(made) if made else {}
-        created = answer.get("id") if isinstance(answer, dict) else None
-        if not isinstance(created, str) or not created:
-            raise SkillsHostError(code="channel-failed")
-        handle = await self._opened(skill, place, created, members)
-        activity_id = answer.get("activityId")
-        if isinstance(activity_id, str) and activity_id:
-            await self._store.write([self._host.noted(handle, identity.app_id, activity_id)])
-        given = {"id": handle, "activityId": activity_id, "serviceUrl": self._host_url}
-        body = encode({name: value for name, value in given.items() if value})
-        return ChannelAnswer(201, body, "application/json")
+        answer = await self._in_turn(basis, create, identity, skill.name)
+        created = Created.parse(answer.body)
+        if created is None:
+            raise ChannelFailed("the channel gave the conversation no id")
+        handle = await self._opened(skill, basis, wanted, created)
+        given = {"id": handle, "serviceUrl": self._host_url}
+        if created.activity_id:
+            await self._store.write([self._host.noted(handle, skill.app_id, created.activity_id)])
+            given["activityId"] = created.activity_id
+        return ChannelAnswer(201, encode(given), "application/json")
 
     async def _opened(
-        self, skill: Skill, place: Place, created: str, members: Mapping[str, bytes]
+        self, skill: Skill, basis: Place, wanted: NewConversation, created: Created
     ) -> str:
         """A handle for the new conversation; where one user is in it, the skill has the floor."""
-        listed = decode_elements(members.get("members", b"null"))
-        is_group = members.get("isGroup") == b"true"
-        user = listed[0] if len(listed) == 1 and not is_group else None
-        old = decode_members(place.reference.conversation)
-        kept = {name: old[name] for name in ("tenantId", "conversationType") if name in old}
-        account = kept | {"id": encode(created)} | ({"isGroup": b"true"} if is_group else {})
-        reference = replace(
-            place.reference, conversation=encode_members(account), user=user, activity_id=None
-        )
-        session = session_key(self._adapter.name, Activity(reference.members()))
-        moved = Place(reference, place.audience, session)
-        return await self._conversations.open(skill, moved, with_floor=user is not None)
+        reference = wanted.reference(basis.reference, conversation_id=created.conversation_id)
+        session = session_key(self._adapter.name, received_in(Activity({}), reference))
+        place = replace(basis, reference=reference, session=session)
+        has_user = reference.user is not None
+        return await self._conversations.open(skill, place, with_floor=has_user)
 
-    async def _listed(self, identity: Identity) -> ChannelAnswer:
+    async def _listed(self, question: Question, identity: Identity) -> ChannelAnswer:
         """The skill's own open conversations; the channel's list holds others' too."""
         self._skill_of(identity, Operation.LIST)
-        owned = await self._conversations.owned(identity.app_id)
+        limit = min(question.page.size or LISTED, LISTED)
+        owned, more = await self._conversations.owned(
+            identity.app_id, after=question.page.token, limit=limit
+        )
         listed = [{"id": found.handle, "members": []} for found in owned]
-        return ChannelAnswer(200, encode({"conversations": listed}), "application/json")
+        token = {"continuationToken": more} if more else {}
+        return ChannelAnswer(200, encode({"conversations": listed} | token), "application/json")
 
     def _skill_of(self, identity: Identity, operation: Operation) -> Skill:
         """The caller's registration that may do this; raises what its policy says otherwise."""
-        mine = [skill for skill in self._skills().values() if skill.app_id == identity.app_id]
+        mine = [
+            skill
+            for skill in self._skills().values()
+            if skill.app_id == identity.app_id
+            and (not skill.tenants or identity.tenant in skill.tenants)
+        ]
+        if not mine:
+            raise Denied("skill-not-allowed")
         for skill in mine:
             if policy_of(skill, operation) is Policy.ALLOWED:
                 return skill
-        check_policy(mine[0] if mine else None, operation)
+        check_policy(mine[0], operation)
         raise Denied("skill-not-allowed")
 
-    async def _turn(
+    async def _in_turn(
         self,
         place: Place,
-        run: Callable[[Turn], Any],
+        ask: Callable[[Turn], Awaitable[_ResultT]],
         identity: Identity,
         speaker: str,
-    ) -> None:
+    ) -> _ResultT:
+        """What `ask` gives in a turn there; refused if the root's middleware does not let it."""
+        results: list[_ResultT] = []
+
+        async def run(turn: Turn) -> None:
+            results.append(await ask(turn))
+
         await self._adapter.continue_conversation(place, run, identity=identity, speaker=speaker)
+        if not results:
+            raise Denied("operation-refused")
+        return results[0]
 
 
-def _noted_attachment(answer: ChannelAnswer, conversation: SkillConversation) -> Put:
-    document = decode(answer.body) if answer.body else {}
-    attachment_id = document.get("id") if isinstance(document, dict) else None
-    if not isinstance(attachment_id, str):
-        raise SkillsHostError(code="channel-failed")
-    body = {
-        "reference": conversation.place.reference.encode(),
-        "audience": encode(conversation.place.audience),
-    }
-    key = joined_key(conversation.skill_app_id, attachment_id)
-    return Put(ATTACHMENT, key, encode_members(body), owner=conversation.skill_app_id)
+def _attachment_key(identity: Identity, attachment_id: str) -> str:
+    return joined_key(identity.bot_app_id, identity.app_id, attachment_id)
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return decode(body) if body else None
+    except BadInput:
+        return None
 
 
 async def _restored_history(turn: Turn, body: bytes) -> bytes:
-    """A transcript in the user's conversation; each activity passes the root's hooks."""
+    """A transcript in the user's conversation; each activity passes the root's hooks.
+
+    What the user had said stays the user's, everything else is the root's. Ids and times stay:
+    channels put a transcript in order by them.
+    """
     members = decode_members(body)
+    elements = decode_elements(members.get("activities", b"null"))
+    if len(elements) > HISTORY:
+        raise BadInput(f"a transcript has more than {HISTORY} activities", code="too-large")
     kept: list[bytes] = []
-    for element in decode_elements(members.get("activities", b"null")):
-        passed = await turn.reviewed(Activity.parse(element))
-        kept += [passed.encode()] if passed is not None else []
+    for activity in map(Activity.parse, elements):
+        passed = await turn.reviewed(activity) if is_for_user(activity) else None
+        if passed is not None:
+            kept.append(_in_history(passed, activity, turn.reference).encode())
     return encode_members(members | {"activities": b"[%b]" % b",".join(kept)})
 
 
-async def _parameters(turn: Turn, members: Mapping[str, bytes]) -> bytes:
-    """What a new conversation is made with: the root's own account, and its first activity."""
-    changed = dict(members) | {"bot": turn.reference.bot or b"{}"}
-    if first := members.get("activity"):
-        passed = await turn.reviewed(Activity.parse(first))
-        changed.pop("activity")
-        if passed is not None:
-            # It belongs to a conversation that has no id yet.
-            changed["activity"] = passed.with_raw(
-                {"conversation": None, "recipient": None, "replyToId": None}
-            ).encode()
-    return encode_members(changed)
-
-
-def _basis(
-    owned: list[SkillConversation], members: Mapping[str, bytes]
-) -> SkillConversation | None:
-    """The latest of the skill's conversations on the channel and tenant that are asked for."""
-    asked = {name: decode(raw) for name, raw in members.items() if name != "activity"}
-    data = asked.get("channelData")
-    tenant = data.get("tenant") if isinstance(data, dict) else None
-    tenants = {asked.get("tenantId"), tenant.get("id") if isinstance(tenant, dict) else None}
-    tenants.discard(None)
-    activity = Activity.parse(members["activity"]) if "activity" in members else None
-    channel = activity.channel_id if activity is not None else None
-    for found in sorted(owned, key=lambda conversation: -conversation.since):
-        reference = found.place.reference
-        account = decode(reference.conversation)
-        its_tenant = account.get("tenantId") if isinstance(account, dict) else None
-        if tenants <= {its_tenant} and channel in (None, reference.channel_id):
-            return found
-    return None
+def _in_history(passed: Activity, activity: Activity, reference: ConversationReference) -> Activity:
+    who = activity.from_
+    changes = {"id": activity.raw("id")}
+    if who.role == "user" or (who.id and who.id == reference.user_id):
+        changes |= {"from": reference.user, "recipient": reference.bot}
+    return passed.with_raw(changes)

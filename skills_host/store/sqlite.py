@@ -72,17 +72,18 @@ EXPIRE = (
 TOUCH = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
 
 
-def store_from_url(url: str) -> Store:
+def store_from_url(url: str, *, now: Callable[[], float] = time.time) -> Store:
     """The store for `sqlite:///relative.db` or `sqlite:////absolute.db`, not yet open.
 
-    The path is taken as it is written. `SettingsError` names `store.url`.
+    The path is taken as it is written; `now` gives seconds since the epoch and runs on any thread.
+    `SettingsError` names `store.url`.
     """
     path = url.removeprefix(SCHEME)
     if path == url:
         raise SettingsError("store.url: expected sqlite:///PATH")
     if not path or path.endswith("/") or path == ":memory:" or set(path) & set("?#\0"):
         raise SettingsError("store.url: expected the path of a file after sqlite:///")
-    return SqliteStore(path)
+    return SqliteStore(path, now=now)
 
 
 class SqliteStore:

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from quart import Quart, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
 from skills_host.activity import Activity, check_received, wire_name
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.auth.verify import Door, Verifier
-from skills_host.errors import BadInput, SkillsHostError, error_body
+from skills_host.errors import BadInput, ChannelFailed, SkillsHostError, error_body
 from skills_host.wire import decode_members, encode
 
 __all__ = ["Guard", "WrongMethod", "answer_errors", "json_response"]
@@ -48,7 +48,7 @@ TYPED = (
 # These have no body, whatever a bot or skill wants to put there.
 _BODILESS = frozenset({204, 205, 304})
 
-_HTTP_CODES = {404: "not-found", 405: "method", 408: "deadline", 413: "too-large"}
+_HTTP_CODES = {404: "not-found", 405: "method", 408: "slow-body", 413: "too-large"}
 
 
 class WrongMethod(SkillsHostError):
@@ -101,7 +101,10 @@ class Guard:
     async def body(self) -> bytes:
         """The request's body, which is one JSON object; nothing else about it is checked."""
         body = await self._received()
-        await asyncio.to_thread(decode_members, body)
+        if len(body) <= LARGE:
+            decode_members(body)
+        else:
+            await asyncio.to_thread(decode_members, body)
         return body
 
     async def _received(self) -> bytes:
@@ -109,6 +112,8 @@ class Guard:
             return await request.get_data(False, False, False)
         except RequestEntityTooLarge:
             raise BadInput(code="too-large") from None
+        except RequestTimeout:
+            raise BadInput(code="slow-body") from None
 
     async def _read(self, check: Callable[[Activity], None]) -> Activity:
         body = await self._received()
@@ -177,6 +182,8 @@ async def _known(error: SkillsHostError) -> Response:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, ChannelFailed) and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

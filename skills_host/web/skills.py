@@ -5,9 +5,10 @@ Ids are opaque: they are taken from the raw path, where an encoded slash is stil
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from quart import Blueprint, Response, request
 
@@ -15,15 +16,16 @@ from skills_host.activity import ID_CHARACTERS
 from skills_host.auth.claims import Identity
 from skills_host.auth.verify import Door
 from skills_host.consumer.host import SkillHost
-from skills_host.consumer.proxy import ChannelProxy, Question
+from skills_host.consumer.proxy import ChannelProxy, Page, Question
 from skills_host.errors import BadInput, SkillsHostError
 from skills_host.settings import Operation
 from skills_host.web.guard import Guard, WrongMethod, json_response
 from skills_host.wire import encode
 
-__all__ = ["Asked", "operation_at", "skill_host"]
+__all__ = ["Asked", "operation_at", "page_of", "skill_host"]
 
 BASE = "/api/skills"
+_PAGE_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"]
 
 # (the path's parts below v3, with {} for an id) → {method: operation}. A fixed word comes before an
@@ -48,6 +50,10 @@ ROUTES: dict[tuple[str, ...], dict[str, Operation]] = {
     ("attachments", "{}"): {"GET": Operation.ATTACHMENT},
     ("attachments", "{}", "views", "{}"): {"GET": Operation.ATTACHMENT_VIEW},
 }
+PAGED = frozenset({Operation.PAGED_MEMBERS, Operation.LIST})
+PAGE_SIZE = 500
+QUERY_FIELDS = 16
+TOKEN_CHARACTERS = 2048
 WITH_BODY = frozenset(
     {
         Operation.SEND,
@@ -84,6 +90,24 @@ def operation_at(method: str, raw_path: bytes) -> Asked:
             ids = (part for word, part in zip(route, rest, strict=True) if word == "{}")
             return Asked(ROUTES[route][method], tuple(map(_id, ids)))
     raise WrongMethod(method for route in fitting for method in ROUTES[route])
+
+
+def page_of(query: bytes) -> Page:
+    """Which page a query string asks for; whatever else it says is left out. Pure.
+
+    Raises `BadInput` (`bad-query`).
+    """
+    try:
+        text = query.decode("ascii")
+        given = dict(parse_qsl(text, errors="strict", max_num_fields=QUERY_FIELDS))
+    except ValueError:
+        raise BadInput("the query cannot be read", code="bad-query") from None
+    size, token = given.get("pageSize", ""), given.get("continuationToken", "")
+    if size and not _PAGE_SIZE.fullmatch(size):
+        raise BadInput("pageSize is not a number from 1", code="bad-query")
+    if len(token) > TOKEN_CHARACTERS or any(map(_is_control, token)):
+        raise BadInput("continuationToken is too long or has controls", code="bad-query")
+    return Page(min(int(size), PAGE_SIZE) if size else None, token)
 
 
 def _fits(route: tuple[str, ...], rest: list[bytes]) -> bool:
@@ -123,7 +147,7 @@ def skill_host(
     @door.route(f"{BASE}//<path:_rest>", **every)
     @door.route(f"{BASE}/<path:_rest>", **every)
     async def callback(_rest: str) -> Response:
-        asked = operation_at(request.method, _raw_path().partition(BASE.encode())[2])
+        asked = operation_at(request.method, _raw_path().partition(f"{BASE}/".encode())[2])
         identity = await guard.admit(
             door=Door.SKILL_HOST,
             bot_app_id=bot_app_id,
@@ -169,10 +193,14 @@ class _Calls:
 
     async def _ask(self, asked: Asked, identity: Identity) -> Response:
         body = await self.guard.body() if asked.operation in WITH_BODY else b""
-        query = request.query_string.decode("latin-1")
-        answer = await self.proxy.ask(Question(asked.operation, asked.ids, query, body), identity)
-        media_type = answer.media_type or "application/json"
-        return Response(answer.body, answer.status, content_type=media_type)
+        page = page_of(request.query_string) if asked.operation in PAGED else Page()
+        answer = await self.proxy.ask(Question(asked.operation, asked.ids, page, body), identity)
+        response = json_response(answer.body, answer.status)
+        if answer.body and answer.media_type:
+            response.headers["Content-Type"] = answer.media_type
+        # It is the skill's to take for what it is said to be, not for what it looks like.
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 def _two(ids: tuple[str, ...]) -> tuple[str, str]:

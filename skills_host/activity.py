@@ -245,8 +245,11 @@ class Activity:
 
     @property
     def channel_id(self) -> str | None:
-        """The channel: `msteams`, `directline` …"""
-        return self._text("channelId")
+        """The channel: `msteams`, `directline` …
+
+        One SDK writes `_channelId`; that counts where there is nothing else.
+        """
+        return self._text("channelId") or self._text("_channelId")
 
     @property
     def service_url(self) -> str | None:

@@ -32,20 +32,28 @@ __all__ = [
     "tidied",
 ]
 
-_ACCOUNTS = frozenset({"from", "recipient", "conversation", "suggestedActions"})
+_OBJECTS = frozenset({"from", "recipient", "conversation"})
+# What is null or empty here has a meaning to somebody.
+_UNTYPED = frozenset({"value", "channelData", "entities"})
 # Direct Line ids of conversationUpdate cannot be replied to.
 _UNREPLYABLE = ("directline", "webchat")
 
 
-def reference_of(activity: Activity) -> ConversationReference:
-    """The reference of the conversation that a received activity belongs to."""
+def reference_of(activity: Activity, *, bot_id: str = "") -> ConversationReference:
+    """The reference of the conversation that a received activity belongs to.
+
+    `bot_id` is the bot's account where the activity does not say whom it is for.
+    """
+    bot = activity.raw("recipient")
+    if bot_id and not activity.recipient.id:
+        bot = patched(bot, {"id": bot_id})
     unreplyable = activity.type == "conversationUpdate" and activity.channel_id in _UNREPLYABLE
     return ConversationReference(
         channel_id=activity.channel_id or "",
         service_url=activity.service_url or "",
         conversation=activity.raw("conversation") or b"{}",
         user=activity.raw("from"),
-        bot=activity.raw("recipient"),
+        bot=bot,
         activity_id=None if unreplyable else activity.id,
         locale=activity.locale,
     )
@@ -65,10 +73,11 @@ def addressed_to_skill(
     `conversation.id`, `serviceUrl`, `recipient.role`, `deliveryMode`; `callerId` is not for the
     wire and is removed.
     """
+    channel_id = activity.raw("channelId") or activity.raw("_channelId")
     relates_to = {
         "serviceUrl": activity.raw("serviceUrl"),
         "activityId": activity.raw("id"),
-        "channelId": activity.raw("channelId"),
+        "channelId": channel_id,
         "conversation": activity.raw("conversation"),
         "locale": activity.raw("locale"),
     }
@@ -79,6 +88,8 @@ def addressed_to_skill(
         "recipient": patched(activity.raw("recipient"), {"role": "skill"}),
         "callerId": None,
     }
+    if channel_id != activity.raw("channelId"):
+        changes["channelId"] = channel_id
     if delivery_mode is not None:
         changes["deliveryMode"] = encode(delivery_mode)
     elif activity.delivery_mode in ("expectReplies", "stream"):
@@ -90,28 +101,52 @@ def addressed_to_skill(
 def tidied(activity: Activity) -> Activity:
     """What a bot made, as the strictest peers want it: no null or empty string in typed members.
 
-    `text` may be empty. Nothing inside `value`, `channelData`, `entities` or an attachment's
-    `content` is touched: what is null there has a meaning to somebody.
+    `text` may be empty. `value`, `channelData`, `entities`, an attachment's `content` and an
+    action's `value` are not touched: what is null there has a meaning to somebody.
     """
-    changes: dict[str, bytes | None] = {}
-    for name, raw in activity.members.items():
-        if raw == b"null" or (raw == b'""' and name != "text"):
-            changes[name] = None
-        elif name in _ACCOUNTS and (b"null" in raw or b'""' in raw):
-            changes[name] = _tidied_object(raw)
-        elif name == "attachments" and (b"null" in raw or b'""' in raw):
-            changes[name] = _tidied_list(raw)
-    return activity.with_raw(changes) if changes else activity
+    members = activity.members
+    changes = {
+        name: _tidied_member(name, raw)
+        for name, raw in members.items()
+        if name not in _UNTYPED and (b"null" in raw or b'""' in raw)
+    }
+    if all(members[name] == raw for name, raw in changes.items()):
+        return activity
+    return activity.with_raw(changes)
 
 
-def _tidied_object(raw: bytes) -> bytes:
+def _tidied_member(name: str, raw: bytes) -> bytes | None:
+    if _is_nothing(raw):
+        return raw if name == "text" and raw != b"null" else None
+    if name in _OBJECTS:
+        return _tidied_object(raw)
+    if name == "attachments":
+        return _tidied_list(raw, but="content")
+    if name == "suggestedActions":
+        return _tidied_suggestions(raw)
+    return raw
+
+
+def _is_nothing(raw: bytes) -> bool:
+    return raw in (b"null", b'""')
+
+
+def _tidied_object(raw: bytes, *, but: str = "") -> bytes:
     members = decode_members(raw)
-    kept = {name: value for name, value in members.items() if value not in (b"null", b'""')}
+    kept = {name: raw for name, raw in members.items() if name == but or not _is_nothing(raw)}
     return encode_members(kept)
 
 
-def _tidied_list(raw: bytes) -> bytes:
-    return b"[%b]" % b",".join(map(_tidied_object, decode_elements(raw)))
+def _tidied_list(raw: bytes, *, but: str) -> bytes:
+    elements = (_tidied_object(element, but=but) for element in decode_elements(raw))
+    return b"[%b]" % b",".join(elements)
+
+
+def _tidied_suggestions(raw: bytes) -> bytes:
+    members = decode_members(_tidied_object(raw))
+    if "actions" in members:
+        members["actions"] = _tidied_list(members["actions"], but="value")
+    return encode_members(members)
 
 
 def restored_for_user(
@@ -176,13 +211,17 @@ def _locale(reference: ConversationReference) -> bytes | None:
     return encode(reference.locale) if reference.locale else None
 
 
-def session_key(bot: str, activity: Activity) -> str:
+def session_key(bot: str, activity: Activity, *, caller: str = "") -> str:
     """Whose turn order, active skill and state an activity belongs to.
 
     (bot, channel, conversation) in one-to-one chats; in groups each user has a session of their
-    own, so that nobody answers another's questions.
+    own, so that nobody answers another's questions. Where the bot is a skill, `caller` is the
+    app id of who called it: (bot, caller, conversation), since a caller gives conversations ids
+    of its own, may not meet another caller's, and may send an end without a channel or user.
     """
     conversation = activity.conversation
+    if caller:
+        return joined_key(bot, "", caller, conversation.id or "")
     parts = [bot, activity.channel_id or "", conversation.id or ""]
     if conversation.is_group:
         parts.append(activity.from_.id or "")

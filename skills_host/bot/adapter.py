@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skills_host.activity import Activity
 from skills_host.addressing import continuation_of, joined_key, reference_of, session_key
 from skills_host.auth.claims import Identity
-from skills_host.bot.channel import Channel, ReplyBuffer, invoke_response_activity
+from skills_host.bot.channel import (
+    Channel,
+    InvokeResponse,
+    ReplyBuffer,
+    invoke_response_activity,
+)
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
@@ -90,7 +95,9 @@ class Adapter:
             identity=identity,
             key=key,
             place=Place(
-                reference_of(activity), self.audience(identity), session_key(self.name, activity)
+                reference_of(activity, bot_id=identity.bot_app_id),
+                self.audience(identity),
+                self.session(activity, identity),
             ),
             channel=buffer,
         )
@@ -126,6 +133,11 @@ class Adapter:
         else:
             await compose(self.bot.middleware, run)(turn)
         await turn.save()
+
+    def session(self, activity: Activity, identity: Identity) -> str:
+        """The session that a received activity belongs to."""
+        caller = identity.app_id if identity.kind == "skill" else ""
+        return session_key(self.name, activity, caller=caller)
 
     def audience(self, identity: Identity) -> str:
         """Whom answers need a token for: the calling bot, or the channel."""
@@ -197,22 +209,17 @@ class Adapter:
 
 
 def _answer(turn: Turn, buffer: ReplyBuffer | None, failure: SkillsHostError | None) -> Answer:
-    response = turn.invoke_response
+    is_invoke = turn.activity.type == "invoke"
+    # What nobody answered is not offered, wherever the answer goes.
+    response = turn.invoke_response or InvokeResponse(501)
     if buffer is not None:
-        return Answer(200, _expected_replies(buffer.activities, turn))
+        said = [activity.encode() for activity in buffer.activities]
+        said += [invoke_response_activity(response).encode()] if is_invoke else []
+        return Answer(200, b'{"activities":[%b]}' % b",".join(said))
     if failure is not None:
         # A channel's refusal is not the caller's fault, and 401 or 403 would look like it.
         told = failure if failure.status >= 500 else ChannelFailed()
         return Answer(told.status, encode(error_body(told)))
-    if turn.activity.type != "invoke":
+    if not is_invoke:
         return Answer()
-    if response is None:
-        return Answer(501)
     return Answer(response.status, b"" if response.body is None else encode(response.body))
-
-
-def _expected_replies(activities: Sequence[Activity], turn: Turn) -> bytes:
-    said = [activity.encode() for activity in activities]
-    if turn.invoke_response is not None:
-        said.append(invoke_response_activity(turn.invoke_response).encode())
-    return b'{"activities":[%b]}' % b",".join(said)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skills_host.activity import Activity
-from skills_host.addressing import joined_key, session_key
+from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
 from skills_host.errors import SkillsHostError, StateConflict, VersionConflict, error_body
@@ -186,7 +186,7 @@ class Inbox:
             version = 0 if stored is None else stored.version
         if self._adapter.bot.overtakes(activity):
             return await self._turn(activity, identity, key, version, said)
-        async with self._lanes.turn(session_key(self._adapter.name, activity)):
+        async with self._lanes.turn(self._adapter.session(activity, identity)):
             return await self._turn(activity, identity, key, version, said)
 
     async def _turn(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skills_host.activity import Activity, ChannelAccount
+from skills_host.activity import Activity, ChannelAccount, viewed
 from skills_host.addressing import end_of_conversation, reply_to, restored_for_user, tidied
 from skills_host.auth.claims import Identity
 from skills_host.bot.channel import (
@@ -18,10 +19,10 @@ from skills_host.bot.channel import (
 )
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
-from skills_host.errors import StateConflict, VersionConflict
+from skills_host.errors import BadInput, ChannelFailed, StateConflict, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Store
-from skills_host.wire import decode, decode_members, encode, encode_members
+from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
 __all__ = [
     "ChannelAnswer",
@@ -105,6 +106,7 @@ class Turn:
         self.speaker = speaker
         self.invoke_response: InvokeResponse | None = None
         self.has_ended = False
+        self.posted: set[tuple[str, ...]] = set()
         self._store = store
         self._hooks = hooks
         self._effects = 0
@@ -165,19 +167,25 @@ class Turn:
     async def members(self) -> tuple[ChannelAccount, ...]:
         """Who is in the conversation, as the channel says."""
         answer = await self.ask("GET", "members")
-        return tuple(map(ChannelAccount.model_validate, decode(answer.body)))
+        with _understood():
+            return tuple(map(_member, decode_elements(answer.body)))
 
     async def member(self, member_id: str) -> ChannelAccount:
         """One member of the conversation; `ChannelFailed` (404) where there is none."""
         answer = await self.ask("GET", "members", member_id)
-        return ChannelAccount.model_validate(decode(answer.body))
+        with _understood():
+            return _member(answer.body)
 
     async def end(
         self, value: Any = None, *, code: str = "completedSuccessfully", text: str | None = None
     ) -> None:
-        """Tell the calling bot that this skill is done, with its result."""
+        """Tell the calling bot that this skill is done, with its result.
+
+        A bot that nobody called is nobody's skill: its user's channel is told nothing.
+        """
         self.has_ended = True
-        await self.send(end_of_conversation(code=code, value=value, text=text))
+        if self.is_from_skill_consumer:
+            await self.send(end_of_conversation(code=code, value=value, text=text))
 
     def respond(self, status: int, body: Any = None) -> None:
         """Answer the invoke of this turn; `status` is an HTTP status from 200 to 599."""
@@ -244,6 +252,18 @@ class Turn:
         """Only the first answer to an invoke counts."""
         if self.invoke_response is None:
             self.invoke_response = invoke_response_of(activity.value)
+
+
+def _member(raw: bytes) -> ChannelAccount:
+    return viewed(raw, ChannelAccount, name="member")
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except BadInput as exc:
+        raise ChannelFailed(f"the channel's answer: {exc}") from exc
 
 
 def spoken(activity: Activity) -> str:

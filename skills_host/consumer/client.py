@@ -12,7 +12,7 @@ from skills_host.auth.tokens import TokenSource
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
-from skills_host.errors import BadInput, SkillFailed, TransportFailed
+from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
 from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
@@ -38,7 +38,8 @@ class SkillClient:
     """Posts activities to skills as the bot that `tokens` belong to.
 
     A token is for exactly the skill that gets it. Nothing is posted twice, except after a 401 or
-    403 with a fresh token: a skill that refuses the caller has done nothing yet.
+    403 with a fresh token: a skill that refuses the caller has done nothing yet. But 403 may also
+    be the skill's answer to an invoke.
     """
 
     send: Send
@@ -56,24 +57,30 @@ class SkillClient:
         """Deliver an addressed activity; any 2xx is success, and an invoke's status is its answer.
 
         What a skill streams is given to `heard` as it comes, and is not among the replies.
-        Raises `SkillFailed` and `TokenUnavailable`.
+        Raises `SkillFailed`, and what `heard` raises.
         """
         body = activity.encode()
-        token = await self.tokens.token(skill.app_id)
+        token = await self._token(skill)
         stream = activity.delivery_mode == "stream"
         answer = await self._once(skill, body, conversation_id, token, stream=stream)
-        if answer.status in (401, 403):
+        if answer.status == 401 or (answer.status == 403 and activity.type != "invoke"):
             self.tokens.forget(skill.app_id, token=token)
-            token = await self.tokens.token(skill.app_id)
+            token = await self._token(skill)
             answer = await self._once(skill, body, conversation_id, token, stream=stream)
         if answer.ok and answer.headers.get("content-type", "").startswith(EVENT_STREAM):
             return await _streamed(answer, heard or _unheard)
-        in_answer = activity.delivery_mode in ("expectReplies", "stream")
-        if activity.type == "invoke":
+        if activity.type == "invoke" and answer.status != 401:
+            in_answer = stream or activity.delivery_mode == "expectReplies"
             return _invoke_answer(answer, in_answer=in_answer)
         if not answer.ok:
             raise _failure(answer)
-        return SkillAnswer(answer.status, replies_of(answer.body) if in_answer else ())
+        return SkillAnswer(answer.status, _replies(answer, activity.delivery_mode))
+
+    async def _token(self, skill: Skill) -> str:
+        try:
+            return await self.tokens.token(skill.app_id)
+        except TokenUnavailable as exc:
+            raise SkillFailed(f"the skill: {exc.meaning}", code=exc.code) from exc
 
     async def _once(
         self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
@@ -112,21 +119,43 @@ def replies_of(body: bytes) -> tuple[Activity, ...]:
         raise SkillFailed("the skill's answer is not an expectReplies answer") from exc
 
 
+def _replies(answer: Response, mode: str | None) -> tuple[Activity, ...]:
+    if mode == "stream" and not answer.body.lstrip().startswith(b"{"):
+        # A skill that does not know the mode answers as it likes, and calls back.
+        return ()
+    return replies_of(answer.body) if mode in ("expectReplies", "stream") else ()
+
+
 async def _streamed(answer: Response, heard: Heard) -> SkillAnswer:
-    reader, response = FrameReader(limit=FRAME_BYTES), InvokeResponse(answer.status)
+    response: InvokeResponse | None = None
+    async with aclosing(_frames(answer)) as frames:
+        async for reply in frames:
+            if isinstance(reply, Activity):
+                await heard(reply)
+            else:
+                response = response or reply
+    if response is None:
+        return SkillAnswer(501)
+    return SkillAnswer(response.status, body=response.body)
+
+
+async def _frames(answer: Response) -> AsyncGenerator[Activity | InvokeResponse]:
+    """What a skill streams, as it comes; only what is wrong with the stream is translated."""
+    reader = FrameReader(limit=FRAME_BYTES)
     try:
         async with aclosing(answer.chunks or _whole(answer.body)) as chunks:
             async for chunk in chunks:
                 for frame in reader.feed(chunk):
                     if frame.event == ACTIVITY:
-                        await heard(_reply(frame.data))
+                        yield _reply(frame.data)
                     elif frame.event == INVOKE_RESPONSE:
-                        response = invoke_response_of(decode(frame.data))
+                        yield invoke_response_of(decode(frame.data))
     except TransportFailed as exc:
         raise _unreached(exc) from exc
     except BadInput as exc:
         raise SkillFailed("a frame of the skill's stream is not an activity") from exc
-    return SkillAnswer(response.status, body=response.body)
+    if reader.is_within:
+        raise SkillFailed("the skill's stream ends within a frame")
 
 
 async def _whole(body: bytes) -> AsyncGenerator[bytes]:
@@ -154,15 +183,17 @@ def _reply(element: bytes) -> Activity:
 def _invoke_answer(answer: Response, *, in_answer: bool) -> SkillAnswer:
     """Any status is an answer to an invoke.
 
-    With `in_answer` the response is one of the replies; only the Agents SDK for .NET puts it into
-    the status and a member `body` beside them. A skill that does not know the mode answers as if
-    it had not been asked for.
+    With `in_answer` the response is one of the replies, or nobody handled the invoke (501); only
+    the Agents SDK for .NET puts it into the status and a member `body` beside them. A skill that
+    does not know the mode answers as if it had not been asked for.
     """
     document = _json(answer.body)
     listed = isinstance(document, dict) and document and set(document) <= {"activities", "body"}
     if not in_answer or not listed:
         return SkillAnswer(answer.status, body=document)
-    return SkillAnswer(answer.status, replies_of(answer.body), document.get("body"))
+    is_beside = answer.status != 200 or "body" in document
+    status = answer.status if is_beside else 501
+    return SkillAnswer(status, replies_of(answer.body), document.get("body"))
 
 
 def _failure(answer: Response) -> SkillFailed:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from skills_host.activity import Activity
 from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
+from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.bot.handlers import Bot
 from skills_host.bot.inbox import Tasks
 from skills_host.bot.turn import Turn
@@ -23,7 +24,7 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import ActiveSkill
 from skills_host.consumer.sso import Intercept, oauth_card_of
 from skills_host.consumer.texts import RootTexts, filled
-from skills_host.errors import SkillFailed, SkillsHostError, TokenUnavailable, VersionConflict
+from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
 from skills_host.settings import Delivery
 
 __all__ = ["FloorChanged", "SkillDialogs", "is_for_bot"]
@@ -31,6 +32,8 @@ __all__ = ["FloorChanged", "SkillDialogs", "is_for_bot"]
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+# What a skill answers that is at another address, or has another list, than its settings say.
+MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
 
 
 class FloorChanged(Exception):
@@ -46,9 +49,14 @@ def is_for_bot(activity: Activity) -> bool:
 
 @dataclass(slots=True)
 class _Heard:
-    """What came back while a skill was posted to; the end is acted upon when all is said."""
+    """What came back while a skill was posted to; the end is acted upon when all is said.
 
+    `answers_turn` if the response to what was posted is the response to the turn's own invoke.
+    """
+
+    answers_turn: bool
     end: Activity | None = None
+    response: InvokeResponse | None = None
 
 
 class SkillDialogs:
@@ -86,28 +94,37 @@ class SkillDialogs:
         activity: Activity | None = None,
         *,
         delivery: Delivery | None = None,
-    ) -> None:
+    ) -> InvokeResponse | None:
         """Give the floor to a skill and send it `activity`, by default the turn's own.
 
-        An activity made on the spot gets the addresses, the id and the channel data of the turn.
-        A skill that has the floor is cancelled first. `delivery` holds until the skill ends.
-        `KeyError` for a skill that is not registered.
+        An activity made on the spot gets the addresses, and what it lacks of id, locale and
+        channel data, from the turn. A skill that has the floor is cancelled first. `delivery`
+        holds until the skill ends. The skill's response, if the activity is an invoke.
+
+        `KeyError` for a skill that is not registered, `ValueError` for an end: it begins nothing.
         """
         registered = self._skills()[skill]
         outgoing = turn.activity if activity is None else _in_turn(activity, turn)
-        await self.cancel(turn)
+        if outgoing.type == "endOfConversation":
+            raise ValueError("an end begins nothing; give the skill an activity of its own")
         for _ in range(ATTEMPTS):
+            await self.cancel(turn)
             floor = await self._conversations.floor(turn.session)
-            try:
-                await self.forward(turn, registered, floor, outgoing, delivery=delivery)
-                return
-            except FloorChanged:
-                continue
+            if floor.session.active is None:
+                with suppress(FloorChanged):
+                    return await self.forward(turn, registered, floor, outgoing, delivery=delivery)
         raise VersionConflict("session", turn.session)
 
-    async def replace(self, turn: Turn, skill: str, activity: Activity | None = None) -> None:
+    async def replace(
+        self,
+        turn: Turn,
+        skill: str,
+        activity: Activity | None = None,
+        *,
+        delivery: Delivery | None = None,
+    ) -> InvokeResponse | None:
         """Cancel the skill that has the floor and begin another."""
-        await self.begin(turn, skill, activity)
+        return await self.begin(turn, skill, activity, delivery=delivery)
 
     async def reprompt(self, turn: Turn) -> None:
         """Let the skill that has the floor ask its question again; nothing if none has."""
@@ -117,9 +134,12 @@ class SkillDialogs:
         """Go back to the skill after something else was talked about: it asks again."""
         await self.reprompt(turn)
 
-    async def send(self, turn: Turn, activity: Activity) -> None:
-        """Send an activity of the root's own to the skill that has the floor."""
-        await self._to_active(turn, activity)
+    async def send(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
+        """Send an activity of the root's own to the skill that has the floor.
+
+        The skill's response, if the activity is an invoke; None if no skill has the floor.
+        """
+        return await self._to_active(turn, activity)
 
     async def cancel(self, turn: Turn, *, code: str = "userCancelled") -> ActiveSkill | None:
         """Take the floor from the skill that has it and tell it and the root's bot; which it was.
@@ -158,9 +178,10 @@ class SkillDialogs:
         activity: Activity | None = None,
         *,
         delivery: Delivery | None = None,
-    ) -> None:
+    ) -> InvokeResponse | None:
         """Post an activity, by default the turn's own, to the skill, which has the floor then.
 
+        The response, if it is an invoke that was answered; the turn's own is answered with it.
         Raises `FloorChanged` before anything was sent.
         """
         activity = activity or turn.activity
@@ -177,7 +198,9 @@ class SkillDialogs:
             service_url=self._host_url,
             delivery_mode=None if mode is Delivery.NORMAL else mode,
         )
-        heard = _Heard()
+        turn.posted.add(_mark(activity))
+        is_invoke = activity.type == "invoke"
+        heard = _Heard(answers_turn=is_invoke and activity is turn.activity)
 
         async def hear(reply: Activity) -> None:
             await self._heard(turn, conversation, reply, heard)
@@ -185,16 +208,22 @@ class SkillDialogs:
         post = self._client.post(skill, outgoing, conversation_id=conversation.handle, heard=hear)
         try:
             answer = await self._calls.run(conversation.handle, post)
-        except (SkillFailed, TokenUnavailable) as exc:
+        except SkillFailed as exc:
+            if heard.answers_turn and turn.invoke_response is None:
+                turn.respond(502)
             await self._failed(turn, skill, conversation, exc)
-            return
-        await self._answered(turn, conversation, answer, heard)
+            return None
+        for reply in answer.replies:
+            await hear(reply)
+        response = _response(turn, answer, heard) if is_invoke else None
+        await self._ended_with(turn, conversation, heard)
+        return response
 
     async def gone(self, turn: Turn, active: ActiveSkill) -> None:
         """Take the floor from a skill that is not registered any more, and say so."""
         await self._conversations.end(turn.session, active.handle)
         await turn.send(filled(self._texts.unavailable, title=active.skill))
-        await self.synthetic_end(turn, active.skill, "channelFailed")
+        await self.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
 
     async def ended(self, turn: Turn) -> None:
         """Tell the root's bot that a skill is done, and the user if so configured.
@@ -205,29 +234,50 @@ class SkillDialogs:
         skill = self._skills().get(turn.speaker or "")
         if skill is not None and skill.texts.ended:
             await turn.send(skill.texts.ended)
-        if not handled and turn.is_from_skill_consumer:
-            end = turn.activity
-            code = end.code or "completedSuccessfully"
-            await turn.end(end.value, code=code, text=end.text)
+        if not handled:
+            await _pass_on(turn)
+
+    async def synthetic_end(
+        self, turn: Turn, skill: str, code: str, *, climbs: bool = False
+    ) -> None:
+        """The end that a skill did not send, as the root's bot gets to see it.
+
+        If it `climbs`, it is passed on as in `ended`.
+        """
+        with _from_skill(turn, end_of_conversation(code=code), skill):
+            if not await self._bot.handled(turn) and climbs:
+                await _pass_on(turn)
 
     async def intercepted(
         self, turn: Turn, conversation: SkillConversation, activity: Activity
     ) -> bool:
-        """True if the root's hook dealt with an OAuth card, so that the user need not see it."""
+        """True if the root's hook dealt with an OAuth card, so that the user need not see it.
+
+        A hook that fails has not dealt with it.
+        """
         intercept = self._intercept()
         if intercept is None or oauth_card_of(activity) is None:
             return False
-        with _from_skill(turn, activity, conversation.skill):
-            return await intercept(turn, turn.activity)
+        try:
+            with _from_skill(turn, activity, conversation.skill):
+                return await intercept(turn, turn.activity)
+        except Exception as exc:
+            log.exception("the hook on OAuth cards failed: %s", type(exc).__name__)
+            return False
 
     # How it is done
 
-    async def _to_active(self, turn: Turn, activity: Activity) -> None:
-        floor = await self._conversations.floor(turn.session)
-        active = floor.session.active
-        skill = self._skills().get(active.skill) if active else None
-        if skill is not None:
-            await self.forward(turn, skill, floor, _in_turn(activity, turn))
+    async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
+        outgoing = _in_turn(activity, turn)
+        for _ in range(ATTEMPTS):
+            floor = await self._conversations.floor(turn.session)
+            active = floor.session.active
+            skill = self._skills().get(active.skill) if active else None
+            if skill is None:
+                return None
+            with suppress(FloorChanged):
+                return await self.forward(turn, skill, floor, outgoing)
+        raise VersionConflict("session", turn.session)
 
     async def _heard(
         self, turn: Turn, conversation: SkillConversation, reply: Activity, heard: _Heard
@@ -236,19 +286,16 @@ class SkillDialogs:
         if reply.type == "endOfConversation":
             heard.end = heard.end or reply
             return
+        if reply.type == "invokeResponse" and not heard.answers_turn:
+            heard.response = heard.response or invoke_response_of(reply.value)
+            return
         with _from_skill(turn, reply, conversation.skill):
             if is_for_bot(reply):
                 await self._bot.handled(turn)
             elif not await self.intercepted(turn, conversation, reply):
                 await turn.relay(reply, reply_to_id=turn.reference.activity_id)
 
-    async def _answered(
-        self, turn: Turn, conversation: SkillConversation, answer: SkillAnswer, heard: _Heard
-    ) -> None:
-        for reply in answer.replies:
-            await self._heard(turn, conversation, reply, heard)
-        if turn.activity.type == "invoke" and turn.invoke_response is None:
-            turn.respond(answer.status, answer.body)
+    async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: _Heard) -> None:
         end = heard.end
         if end is not None and await self._conversations.end(turn.session, conversation.handle):
             with _from_skill(turn, end, conversation.skill):
@@ -259,15 +306,18 @@ class SkillDialogs:
         turn: Turn,
         skill: Skill,
         conversation: SkillConversation,
-        failure: SkillsHostError,
+        failure: SkillFailed,
     ) -> None:
         """Take the floor from a skill that cannot be used, and say so."""
-        if turn.activity.type == "invoke":
-            turn.respond(502)
         # Whoever cancelled the call has told the user.
         if failure.code == "skill-cancelled":
             return
-        log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
+        if failure.answered in MISCONFIGURED:
+            log.error(
+                "skill %s: check its endpoint and its list of callers: %s", skill.name, failure
+            )
+        else:
+            log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
         if await self._conversations.end(turn.session, conversation.handle) is None:
             return
         code = "botTimedOut" if failure.code == "deadline" else "channelFailed"
@@ -275,7 +325,7 @@ class SkillDialogs:
             self._tell_skill(turn, skill, conversation, code=code)
         text = skill.texts.unavailable or self._texts.unavailable
         await turn.send(filled(text, title=skill.title))
-        await self.synthetic_end(turn, skill.name, code)
+        await self.synthetic_end(turn, skill.name, code, climbs=True)
 
     def _tell_skill(
         self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
@@ -296,11 +346,6 @@ class SkillDialogs:
         except SkillsHostError as exc:
             log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
 
-    async def synthetic_end(self, turn: Turn, skill: str, code: str) -> None:
-        """The end that a skill did not send, as the root's bot gets to see it."""
-        with _from_skill(turn, end_of_conversation(code=code), skill):
-            await self._bot.handled(turn)
-
 
 def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:
     """How the answers to this activity come back; only in an answer can an invoke's be seen."""
@@ -311,13 +356,34 @@ def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery
 def _in_turn(activity: Activity, turn: Turn) -> Activity:
     """An activity of the root's own as if the turn's user had sent it."""
     made = received_in(activity, turn.reference)
-    return made.with_raw(
-        {
-            "id": activity.raw("id") or turn.activity.raw("id"),
-            "locale": activity.raw("locale") or turn.activity.raw("locale"),
-            "channelData": activity.raw("channelData") or turn.activity.raw("channelData"),
-        }
-    )
+    lacking = ("id", "locale", "channelData")
+    made = made.with_raw({name: made.raw(name) or turn.activity.raw(name) for name in lacking})
+    # A skill may take a second activity with the same id for the first one, delivered again.
+    number = 1
+    while activity.id is None and made.id and _mark(made) in turn.posted:
+        number += 1
+        made = made.with_(id=f"{turn.activity.id}|{number}")
+    return made
+
+
+def _mark(activity: Activity) -> tuple[str, ...]:
+    return activity.type, activity.name or "", activity.id or ""
+
+
+def _response(turn: Turn, answer: SkillAnswer, heard: _Heard) -> InvokeResponse:
+    """The response to an invoke that was posted; that of the turn's own becomes the turn's."""
+    response = turn.invoke_response if heard.answers_turn else heard.response
+    if response is None:
+        response = InvokeResponse(answer.status, answer.body)
+        if heard.answers_turn:
+            turn.invoke_response = response
+    return response
+
+
+async def _pass_on(turn: Turn) -> None:
+    """Tell the caller of a root that is itself a skill about an end that nobody handled."""
+    end = turn.activity
+    await turn.end(end.value, code=end.code or "completedSuccessfully", text=end.text)
 
 
 @contextmanager

@@ -40,6 +40,11 @@ class FrameReader:
         self._event = ""
         self._data: list[bytes] = []
 
+    @property
+    def is_within(self) -> bool:
+        """True if a frame has begun and is not complete."""
+        return bool(self._data or self._event or self._rest.strip())
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that `chunk` completes. Raises `SkillFailed` for one that is too large."""
         # A lone carriage return at the end may be half of a line end.

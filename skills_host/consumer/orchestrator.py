@@ -146,13 +146,16 @@ class Orchestrator:
         if cancelled is None:
             if is_message:
                 await self._say(turn, self._root.texts.nothing_to_cancel)
+            elif turn.is_from_skill_consumer:
+                await self._root.handled(turn)
             return
         if is_message:
             skill = self._skills().get(cancelled.skill)
             text = skill.texts.cancelled if skill else None
             title = skill.title if skill else cancelled.skill
             await self._say(turn, text or self._root.texts.cancelled, title=title)
-        await self._dialogs.synthetic_end(turn, cancelled.skill, "userCancelled")
+        # An end from the caller is known there; one that the user asked for is not.
+        await self._dialogs.synthetic_end(turn, cancelled.skill, "userCancelled", climbs=is_message)
 
     async def _say(self, turn: Turn, text: str, *, title: str = "", choices: str = "") -> None:
         skills = introduced(self._skills().values(), nobody=self._root.texts.no_skills)

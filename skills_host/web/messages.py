@@ -13,6 +13,7 @@ from skills_host.auth.verify import Door
 from skills_host.bot.adapter import Answer
 from skills_host.bot.inbox import Inbox
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, frame_of
+from skills_host.errors import SkillsHostError
 from skills_host.transport import EVENT_STREAM
 from skills_host.web.guard import Guard, json_response
 from skills_host.wire import decode_elements, decode_members
@@ -43,11 +44,21 @@ async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Res
     """
     said: asyncio.Queue[Activity | None] = asyncio.Queue()
     taking = asyncio.ensure_future(inbox.take(activity, identity, said=said.put_nowait))
-    taking.add_done_callback(lambda _: said.put_nowait(None))
+    taking.add_done_callback(lambda done: _finished(done, said))
     first = await said.get()
     if first is None and not 200 <= (answer := taking.result()).status < 300:
         return json_response(answer.body, answer.status)
-    return Response(_frames(first, said, taking), content_type=EVENT_STREAM)
+    response = Response(_frames(first, said, taking), content_type=EVENT_STREAM)
+    # A turn may take longer than the framework gives to the sending of an answer.
+    response.timeout = None
+    return response
+
+
+def _finished(done: asyncio.Future[Answer], said: asyncio.Queue[Activity | None]) -> None:
+    said.put_nowait(None)
+    if not done.cancelled():
+        # The client may have hung up, so that nobody asks any more.
+        done.exception()
 
 
 async def _frames(
@@ -57,8 +68,12 @@ async def _frames(
     while reply is not None:
         yield frame_of(ACTIVITY, reply.encode())
         sent, reply = sent + 1, await said.get()
+    answer = await taking
+    if answer.status != 200:
+        # Frames cannot be taken back; a stream that breaks off says that the turn failed.
+        raise SkillsHostError("a streamed turn failed at its end")
     # A repeated delivery is told all at once what the first was told piece by piece.
-    for element in _elements(await taking)[sent:]:
+    for element in _elements(answer)[sent:]:
         reply = Activity.parse(element)
         if reply.type == "invokeResponse":
             yield frame_of(INVOKE_RESPONSE, reply.raw("value") or b"{}")
@@ -67,6 +82,6 @@ async def _frames(
 
 
 def _elements(answer: Answer) -> list[bytes]:
-    if not answer.body or answer.status != 200:
+    if not answer.body:
         return []
     return decode_elements(decode_members(answer.body).get("activities", b"null"))

@@ -6,6 +6,7 @@ The parser is pure: it is fed bytes as they come and gives the frames that are c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from skills_host.errors import SkillFailed
@@ -45,17 +46,19 @@ class FrameReader:
         """True if a frame has begun and is not complete."""
         return bool(self._data or self._event or self._rest.strip())
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """The frames that `chunk` completes. Raises `SkillFailed` for one that is too large."""
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """The frames that `chunk` completes; take them all before feeding more.
+
+        Raises `SkillFailed` after them if the next frame is too large.
+        """
         # A lone carriage return at the end may be half of a line end.
         text = self._rest + chunk
         held = text.endswith(b"\r")
         lines = _LINE_END.split(text[:-1] if held else text)
         self._rest = lines.pop() + (b"\r" if held else b"")
-        found = [frame for line in lines if (frame := self._line(line)) is not None]
+        yield from (frame for line in lines if (frame := self._line(line)) is not None)
         if len(self._rest) + sum(map(len, self._data)) > self._limit:
             raise SkillFailed("a frame of the skill's stream is too large")
-        return found
 
     def _line(self, line: bytes) -> Frame | None:
         if not line:

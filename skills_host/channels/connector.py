@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
-from skills_host.bot.turn import ChannelAnswer
+from skills_host.bot.channel import ChannelAnswer
 from skills_host.errors import BadInput, ChannelFailed
 from skills_host.reference import ConversationReference
 from skills_host.transport import Request, Response, Send

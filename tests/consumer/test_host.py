@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from skills_host.errors import TransportFailed
 from skills_host.transport import Request, Response
+from tests.consumer.asking import HELLO, answered, at_channel, sent_as
 from tests.world import CONSOLE, ROOT, Town
 
 # Every test reads what it causes itself, so one town is enough for all of them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-HELLO = {"type": "message", "text": "hello"}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -24,40 +22,6 @@ async def talk(shared_town: Town) -> Town:
     """Ann is talking to the echo skill."""
     await shared_town.say("echo")
     return shared_town
-
-
-def at_channel(town: Town, answer: Response | None = None) -> list[Request]:
-    """What the channel gets from now on, which answers so, or as it does otherwise."""
-    got: list[Request] = []
-
-    def channel(request: Request) -> Response | None:
-        got.append(request)
-        return answer
-
-    town.send.faults[CONSOLE] = channel
-    return got
-
-
-async def answered(
-    town: Town,
-    method: str,
-    path: str,
-    activity: dict[str, Any] | None = None,
-    *,
-    skill: str = "echo",
-) -> tuple[int, dict[str, Any]]:
-    """Status and body of the answer to a skill; `{}` in the path is its conversation."""
-    url = f"{ROOT}/api/skills/v3/conversations{path.format(town.handle(skill))}"
-    body = None if activity is None else json.dumps(activity).encode()
-    answer = await town.send(Request(method, url, town.bearer(skill), body))
-    return answer.status, json.loads(answer.body) if answer.body else {}
-
-
-async def sent_as(town: Town, activity_id: str) -> None:
-    """The skill says something, and the channel gives it this id."""
-    at_channel(town, Response(200, {}, json.dumps({"id": activity_id}).encode()))
-    assert await answered(town, "POST", "/{}/activities", HELLO) == (200, {"id": activity_id})
-    town.send.faults.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -145,6 +145,9 @@ class Exchange:
             self._status = event["status"]
             self._headers = {k.decode().lower(): v.decode() for k, v in event["headers"]}
         self._body += event.get("body", b"")
+        if event["type"] == "http.response.body" and not event.get("more_body", False):
+            # As every ASGI server says once an answer is complete; some applications wait for it.
+            self.events.put_nowait({"type": "http.disconnect"})
 
     def response(self) -> Response:
         return Response(self._status, self._headers, bytes(self._body))

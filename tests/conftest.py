@@ -21,6 +21,12 @@ from tests.world import Lab, Town
 MEMORY = "/dev/shm"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What only the suites of some folders look at."""
+    text = "write docs/compatibility.md from what the interop tests observe"
+    parser.addoption("--write-compatibility", action="store_true", help=text)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """One lab for all towns."""

@@ -1,4 +1,4 @@
-"""One world of processes for the whole session, and the peers as parameters."""
+"""One world of processes for the whole session; peers, deliveries and cells as parameters."""
 
 from __future__ import annotations
 
@@ -10,11 +10,27 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.interop.cast import DELIVERIES, PEERS, peer_root, skill_name
+from tests.interop.matrix import ROLES, Cell, Observed, page_of
 from tests.interop.processes import REPOSITORY
-from tests.interop.world import DELIVERIES, PEERS, InteropWorld, peer_root, skill_name
+from tests.interop.world import InteropWorld
 
 LOGS = pytest.StashKey[Path]()
+OBSERVED = pytest.StashKey[Observed]()
+PASSED = pytest.StashKey[bool]()
 LOG_TAIL = 4000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marks of this folder."""
+    config.addinivalue_line("markers", "row(name): the row of the matrix that the test is about")
+    config.stash[OBSERVED] = Observed()
+
+
+@pytest.fixture(scope="session")
+def observed(pytestconfig: pytest.Config) -> Observed:
+    """What the session has seen so far."""
+    return pytestconfig.stash[OBSERVED]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -28,14 +44,21 @@ async def world(
         yield world
 
 
-@pytest.fixture(params=PEERS)
-def peer(request: pytest.FixtureRequest) -> str:
-    """A published SDK whose bots are built; without them the test is skipped, or fails in CI."""
-    name: str = request.param
+def require_peer(world: InteropWorld, name: str) -> None:
+    """A test of a peer that is not built, or cannot run here, is skipped, or fails in CI."""
+    absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
     is_built = (REPOSITORY / ".peers" / name / "stamp").exists()
-    if not is_built or (name == "bfjs" and shutil.which("node") is None):
-        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    if not is_built or (name.endswith("js") and shutil.which("node") is None):
         absent(f"{name} is not built: run scripts/peers")
+    if name.startswith("ag") and not world.has_fixed_port:
+        absent(f"{name} is not startable here: port 443 of 127.0.0.1 is taken or not allowed")
+
+
+@pytest.fixture(params=PEERS)
+def peer(request: pytest.FixtureRequest, world: InteropWorld) -> str:
+    """A published SDK whose bots can run here."""
+    name: str = request.param
+    require_peer(world, name)
     return name
 
 
@@ -56,11 +79,44 @@ async def skill(world: InteropWorld, peer: str, delivery: str) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def consumer(world: InteropWorld, peer: str, delivery: str) -> str:
-    """The name of a peer's running consumer of our running echo skill."""
+    """The name of a peer's running consumer of our running skill."""
     name = peer_root(peer, delivery)
-    await world.start_host("echo")
-    await world.start_consumer(name, delivery=delivery)
+    await world.start_host("ours")
+    await world.start_consumer(name)
     return name
+
+
+@pytest_asyncio.fixture(params=ROLES, loop_scope="session")
+async def cell(
+    request: pytest.FixtureRequest,
+    world: InteropWorld,
+    peer: str,
+    delivery: str,
+    observed: Observed,
+) -> AsyncIterator[Cell]:
+    """A cell of the matrix, whose bots run; kept as observed if the test passes."""
+    role, row = request.param, request.node.get_closest_marker("row").args[0]
+    await world.start_host("ours" if role != "skill" else "root")
+    if role == "skill":
+        await world.start_skill(peer)
+    else:
+        await world.start_consumer(peer_root(peer, delivery))
+    root = peer_root(peer, delivery) if role == "consumer" else "root"
+    if role == "middle":
+        await world.start_host("root")
+    cell = Cell(world, role, peer, delivery, row, world.talk(root))
+    yield cell
+    if request.node.stash.get(PASSED, False):
+        cell.keep_in(observed)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the matrix, if something of it was tried."""
+    if config.stash[OBSERVED].cells:
+        terminalreporter.section("compatibility")
+        terminalreporter.write(page_of(config.stash[OBSERVED]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,6 +125,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the ends of all logs with a failure."""
     report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
     folder = item.session.stash.get(LOGS, None)
     if report.failed and folder is not None:
         for log in sorted(folder.glob("*.log")):

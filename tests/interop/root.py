@@ -1,4 +1,4 @@
-"""A root bot that tells the user how each skill ended."""
+"""A root bot that tells the user how each skill ended, and of its events."""
 
 from __future__ import annotations
 
@@ -14,5 +14,15 @@ root = Root()
 @root.on_end
 async def ended(turn: Turn) -> None:
     """Say the end's value and code."""
-    value = json.dumps(turn.activity.value)
-    await turn.send(f"Skill ended: {value} ({turn.activity.code})")
+    await turn.send(f"Skill ended: {value_of(turn)} ({turn.activity.code})")
+
+
+@root.on_event("pong")
+async def ponged(turn: Turn) -> None:
+    """Say what the event is."""
+    await turn.send(f"Skill event: {turn.activity.name} {value_of(turn)}")
+
+
+def value_of(turn: Turn) -> str:
+    """The value of the turn's activity as JSON without spaces."""
+    return json.dumps(turn.activity.value, separators=(",", ":"))

@@ -65,11 +65,14 @@ class Tap:
         """What went to a bot and names the conversation `about`, oldest first."""
         return [one for one in self._exchanges if one.to == to and about.encode() in one.request]
 
-    async def next(self, matches: Callable[[Exchange], bool]) -> Exchange:
-        """The first exchange that matches, past or to come."""
+    async def next(
+        self, matches: Callable[[Exchange], bool], *, after: Exchange | None = None
+    ) -> Exchange:
+        """The first exchange (after one of them) that matches, past or to come."""
+        first = self._exchanges.index(after) + 1 if after else 0
         async with asyncio.timeout(WAIT_SECONDS), self._arrived:
-            await self._arrived.wait_for(lambda: any(map(matches, self._exchanges)))
-            return next(filter(matches, self._exchanges))
+            await self._arrived.wait_for(lambda: any(map(matches, self._exchanges[first:])))
+            return next(filter(matches, self._exchanges[first:]))
 
     async def passed(
         self, method: str, raw_path: str, headers: Mapping[str, str], body: bytes

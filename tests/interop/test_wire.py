@@ -11,7 +11,7 @@ from tests.interop.world import InteropWorld, Talk
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 
-STATUS = {"bfpy": 201, "bfjs": 200}
+STATUS = {"bfpy": 201, "bfjs": 200, "agpy": 202, "agjs": 200}
 CHANNEL_DATA = {"nested": {"empty": {}, "none": None, "list": [1, [], "ü 🦊"]}, "big": 2**53 - 1}
 ENTITIES = [{"type": "clientInfo", "locale": "de-CH", "x-odd": {"deep": [None, 0.5]}}]
 
@@ -82,7 +82,7 @@ async def test_our_skill_answers_a_consumer(
     world: InteropWorld, consumer: str, delivery: str
 ) -> None:
     """By callbacks that answer the forwarded activity, or in the answer to it."""
-    call = await forwarded(world, world.talk(consumer), to="echo", text="hello")
+    call = await forwarded(world, world.talk(consumer), to="ours", text="hello")
     back = callbacks(world, call, to=consumer)
 
     assert call.status == 200
@@ -97,7 +97,7 @@ async def test_our_skill_answers_a_consumer(
 
 async def test_a_consumer_forwards_channel_data(world: InteropWorld, consumer: str) -> None:
     """Whatever else an SDK drops, channelData arrives, and the id is the user's activity's."""
-    call = await forwarded(world, world.talk(consumer), to="echo", text="hello")
+    call = await forwarded(world, world.talk(consumer), to="ours", text="hello")
 
     assert call.sent["channelData"] == CHANNEL_DATA
     assert call.sent["entities"][0]["type"] == "clientInfo"

@@ -12,11 +12,11 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
-from uuid import NAMESPACE_DNS, uuid4, uuid5
+from uuid import uuid4
 
 from quart import Quart
 
@@ -24,45 +24,26 @@ from skills_host.lab.chat import LabClient
 from skills_host.lab.console import Console, create_console
 from skills_host.lab.service import address_of, listening, serve_lab
 from skills_host.lab.transcript import Entry
-from skills_host.lab.world import Inhabitant, free_port, toml_of
+from skills_host.lab.world import toml_of
 from skills_host.transport import Client, Request, Response, allow_loopback
+from tests.interop.cast import COMMANDS, CONSUMERS, ROOTS, bots_of_all, settings_of
 from tests.interop.processes import Processes
 from tests.interop.tap import Tap, create_tap
 
-__all__ = [
-    "DELIVERIES",
-    "PEERS",
-    "InteropWorld",
-    "Talk",
-    "peer_root",
-    "skill_name",
-    "stranger",
-]
+__all__ = ["InteropWorld", "Talk"]
 
-PEERS = ("bfpy", "bfjs")
-DELIVERIES = ("normal", "expectReplies")
 OURS = [sys.executable, "-m", "skills_host.cli"]
-HOSTS = {"root": "root", "plain": "root", "echo": "skill"}
-COMMANDS = {
-    "root": ["run", "tests/interop/root.py"],
-    "plain": ["serve"],
-    "echo": ["run", "skills/echo.py"],
+# Where SDKs look for the authorities whose addresses are fixed in their code.
+FIXED_PORT = 443
+WITH_HOSTS = ["tests/peers/with_hosts", "tests/peers/hosts"]
+INTERPRETERS = {
+    "bfpy": [".peers/bfpy/bin/python"],
+    "bfjs": ["node"],
+    "agpy": [*WITH_HOSTS, ".peers/agpy/bin/python"],
+    "agjs": [*WITH_HOSTS, "node"],
 }
-
-
-def skill_name(peer: str, delivery: str) -> str:
-    """What our roots call a peer's skill in this delivery mode."""
-    return peer if delivery == "normal" else f"{peer}-replies"
-
-
-def peer_root(peer: str, delivery: str) -> str:
-    """The name of a peer's consumer."""
-    return f"{peer}-root-{delivery}"
-
-
-def stranger(peer: str) -> str:
-    """The name of a peer's consumer that our echo skill does not know."""
-    return f"{peer}-root-stranger"
+# What a peer's host is called below its address.
+HOST_PATHS = {"agpy": "/api/skills/", "agjs": "/api/agentresponse/"}
 
 
 class Talk:
@@ -79,13 +60,26 @@ class Talk:
         """All that reached the user's channel."""
         return list(self.console.open(self.conversation).transcript.entries)
 
+    @property
+    def members(self) -> list[str]:
+        """The ids of the members of the conversation."""
+        return list(self.console.open(self.conversation).members)
+
     async def say(self, text: str, **members: Any) -> list[str]:
         """Say something, with other members than usual; what was said until the root's answer."""
-        activity = self.console.activity(text, user=self.user, conversation=self.conversation)
-        answer = await self.console.post(activity | members, timeout=60)
+        answer = await self.post(text, **members)
         assert answer.ok, f"the root answered {answer.status}"
+        return [entry.text for entry in self.news()]
+
+    async def post(self, text: str = "", **members: Any) -> Response:
+        """Send an activity with these members; the root's answer to it."""
+        activity = self.console.activity(text, user=self.user, conversation=self.conversation)
+        return await self.console.post(activity | members, timeout=60)
+
+    def news(self) -> list[Entry]:
+        """What reached the user since the last time."""
         heard, self._heard = self._heard, len(self.entries)
-        return [entry.text for entry in self.entries[heard:]]
+        return self.entries[heard:]
 
 
 class InteropWorld:
@@ -98,7 +92,7 @@ class InteropWorld:
         self._consoles: dict[str, Console] = {}
         self._addresses: dict[str, str] = {}
         self.send = Client(guard=allow_loopback)
-        self.bots = _bots()
+        self.bots = bots_of_all()
 
     async def __aenter__(self) -> Self:
         self._stack.push_async_callback(self.send.close)
@@ -120,20 +114,24 @@ class InteropWorld:
         await self._once(name, self._start_host(name))
 
     async def start_skill(self, peer: str) -> None:
-        """Start a peer's echo skill, unless it runs; our roots may call it."""
-        allowed = ",".join(self.bots[name].app_id for name in ("root", "plain"))
-        await self._once(peer, self._start_peer(peer, peer, "skill", {"ALLOWED_CALLERS": allowed}))
+        """Start a peer's skill, unless it runs; our roots and all consumers of it may call it."""
+        callers = [*ROOTS, *(one.name for one in CONSUMERS.values() if one.skill == peer)]
+        environ = {"ALLOWED_CALLERS": self._app_ids(callers)}
+        await self._once(peer, self._start_peer(peer, peer, "skill", environ))
 
-    async def start_consumer(self, name: str, *, delivery: str) -> None:
-        """Start a peer's consumer of our echo skill, unless it runs."""
+    async def start_consumer(self, name: str) -> None:
+        """Start a peer's consumer, unless it runs; our roots may call it, too."""
+        consumer = CONSUMERS[name]
+        host_path = HOST_PATHS.get(consumer.peer, "/api/skills")
         environ = {
-            "SKILL_APP_ID": self.bots["echo"].app_id,
-            "SKILL_ENDPOINT": f"{self.tap.url('echo')}/api/messages",
-            "HOST_URL": f"{self.tap.url(name)}/api/skills",
-            "DELIVERY": delivery,
+            "SKILL_APP_ID": self.bots[consumer.skill].app_id,
+            "SKILL_ENDPOINT": f"{self.tap.url(consumer.skill)}/api/messages",
+            "HOST_URL": f"{self.tap.url(name)}{host_path}",
+            "DELIVERY": consumer.delivery,
+            "ALLOWED_CALLERS": self._app_ids(ROOTS),
         }
-        peer = name.partition("-")[0]
-        await self._once(name, self._start_peer(name, peer, "root", environ))
+        shipped = {"AS_SHIPPED": "1"} if consumer.is_shipped else {}
+        await self._once(name, self._start_peer(name, consumer.peer, "root", environ | shipped))
 
     # Users and callers
 
@@ -154,6 +152,27 @@ class InteropWorld:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         return await self.send(Request("POST", url, headers, json.dumps(activity).encode(), 60))
 
+    async def tell(self, skill: str) -> dict[str, Any]:
+        """Have a skill speak up where somebody said `proactive`: how often it did, and could not.
+
+        Peers have a door for that; ours takes an invoke of a caller that is nothing else.
+        """
+        if skill != "ours":
+            answer = await self.send(Request("POST", f"{self.bots[skill].url}/tell", timeout=60))
+            return _object(answer)
+        activity = {
+            "type": "invoke",
+            "name": "tell",
+            "id": uuid4().hex,
+            "channelId": "test",
+            "serviceUrl": self.tap.url("nobody"),
+            "conversation": {"id": "tell"},
+            "from": {"id": "teller"},
+            "recipient": {"id": "ours"},
+        }
+        url = f"{self.bots[skill].url}/api/messages"
+        return _object(await self.post(url, activity, caller="teller", audience=skill))
+
     # Starting
 
     async def _once(self, name: str, start: Coroutine[Any, Any, None]) -> None:
@@ -166,7 +185,9 @@ class InteropWorld:
     async def _start_lab(self) -> None:
         mint_secret = secrets.token_urlsafe(24)
         apps = [{"app_id": bot.app_id, "secret": bot.secret} for bot in self.bots.values()]
-        command = ["lab", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
+        self.has_fixed_port = _is_free(FIXED_PORT)
+        https = f"127.0.0.1:{FIXED_PORT if self.has_fixed_port else 0}"
+        command = ["lab", "--http", "127.0.0.1:0", "--https", https]
         files = ["--ca", f"{self._folder / 'ca.pem'}", "--bundle", f"{self._folder / 'bundle.pem'}"]
         environ = {"SKILLS_HOST_LAB_APPS": json.dumps(apps), "SKILLS_HOST_LAB_MINT": mint_secret}
         printed = await self._processes.announced(
@@ -179,7 +200,9 @@ class InteropWorld:
         bot = self.bots[name]
         self.tap.targets[name] = bot.url
         config = self._folder / f"{name}.toml"
-        config.write_text(toml_of(self._settings(bot)), encoding="utf-8")
+        lab = self._addresses["http"]
+        settings = settings_of(bot, self.bots, lab=lab, url=self.tap.url)
+        config.write_text(toml_of(settings), encoding="utf-8")
         await self._processes.answering(
             name,
             [*OURS, *COMMANDS[name], "--config", str(config), "--with-parent"],
@@ -191,15 +214,14 @@ class InteropWorld:
         self, name: str, peer: str, role: str, environ: Mapping[str, str]
     ) -> None:
         bot = self.bots[name]
-        interpreter = {"bfpy": ".peers/bfpy/bin/python", "bfjs": "node"}[peer]
         printed = await self._processes.announced(
             name,
-            [interpreter, f"tests/peers/{peer}/{role}.{peer[-2:]}"],
+            [*INTERPRETERS[peer], f"tests/peers/{peer}/{role}.{peer[-2:]}"],
             {
                 "PORT": f"{bot.port}",
                 "APP_ID": bot.app_id,
                 "APP_PASSWORD": bot.secret,
-                "LAB": self._addresses["https"],
+                "LAB": self._addresses["https"].removesuffix(f":{FIXED_PORT}"),
                 "LAB_HTTP": self._addresses["http"],
                 "REQUESTS_CA_BUNDLE": f"{self._folder / 'bundle.pem'}",
                 "SSL_CERT_FILE": f"{self._folder / 'bundle.pem'}",
@@ -213,40 +235,8 @@ class InteropWorld:
         assert printed == f"ready {bot.port}\n"
         self.tap.targets[name] = bot.url
 
-    def _settings(self, bot: Inhabitant) -> dict[str, Any]:
-        lab = self._addresses["http"]
-        given: dict[str, Any] = {
-            "kind": bot.kind,
-            "app_id": bot.app_id,
-            "credential": {"secret": f"${{{bot.variable}}}"},
-        }
-        settings: dict[str, Any] = {
-            "host": {"bind": f"127.0.0.1:{bot.port}", "public_url": self.tap.url(bot.name)},
-            "store": {"url": f"sqlite:///{bot.name}.db"},
-            "cloud": {
-                "login_url": lab,
-                "entra_metadata": f"{lab}/common/v2.0/.well-known/openid-configuration",
-                "channel_metadata": f"{lab}/v1/.well-known/openidconfiguration",
-            },
-            "bots": {bot.name: given},
-        }
-        if bot.kind == "skill":
-            roots = (peer_root(peer, delivery) for peer in PEERS for delivery in DELIVERIES)
-            given["allowed_callers"] = [self.bots[root].app_id for root in roots]
-        else:
-            settings["skills"] = self._skills()
-        return settings
-
-    def _skills(self) -> dict[str, Any]:
-        return {
-            skill_name(peer, delivery): {
-                "endpoint": f"{self.tap.url(peer)}/api/messages",
-                "app_id": self.bots[peer].app_id,
-                "delivery": delivery,
-            }
-            for peer in PEERS
-            for delivery in DELIVERIES
-        }
+    def _app_ids(self, names: Iterable[str]) -> str:
+        return ",".join(self.bots[name].app_id for name in names)
 
     # Channels
 
@@ -281,16 +271,15 @@ class InteropWorld:
         self._stack.push_async_callback(stop)
 
 
-def _bots() -> dict[str, Inhabitant]:
-    """Everybody whom the lab knows, with a port each."""
-    consumers = [peer_root(peer, delivery) for peer in PEERS for delivery in DELIVERIES]
-    kinds = {
-        **HOSTS,
-        **dict.fromkeys(PEERS, "skill"),
-        **dict.fromkeys([*consumers, *map(stranger, PEERS)], "root"),
-    }
-    taken: set[int] = set()
-    return {
-        name: Inhabitant(name, kind, str(uuid5(NAMESPACE_DNS, name)), free_port(0, taken=taken))
-        for name, kind in kinds.items()
-    }
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _object(answer: Response) -> dict[str, Any]:
+    assert answer.ok, f"answered {answer.status}"
+    parsed: dict[str, Any] = json.loads(answer.body)
+    return parsed

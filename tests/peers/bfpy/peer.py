@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 from botbuilder.integration.aiohttp import (
     CloudAdapter,
     ConfigurationBotFrameworkAuthentication,
     ConfigurationServiceClientCredentialFactory,
 )
 from botbuilder.integration.aiohttp.skills import AioHttpClientFactory
-from botframework.connector import HttpClientBase, HttpResponseBase
 from botframework.connector.auth import (
     AuthenticationConfiguration,
     JwtTokenValidation,
@@ -91,47 +90,6 @@ class Credentials(ConfigurationServiceClientCredentialFactory):
         return self._kept[oauth_scope]
 
 
-class Answer(HttpResponseBase):
-    """An answer that has been read."""
-
-    def __init__(self, answer, text):
-        self._answer = answer
-        self._text = text
-
-    @property
-    def status_code(self):
-        """The HTTP status."""
-        return self._answer.status
-
-    async def is_succesful(self):
-        """True below 400; the name is the SDK's."""
-        return self._answer.ok
-
-    async def read_content_str(self):
-        """The body."""
-        return self._text
-
-
-class Client(HttpClientBase):
-    """DEFECT: the SDK's own closes the connection and reads the body afterwards, if it is there."""
-
-    async def post(self, *, request):
-        """Send one request and read its answer."""
-        async with ClientSession() as session:
-            answer = await session.post(
-                request.request_uri, data=request.content, headers=request.headers
-            )
-            return Answer(answer, await answer.text())
-
-
-class Clients(AioHttpClientFactory):
-    """Makes clients that read answers."""
-
-    def create_client(self):
-        """A client."""
-        return Client()
-
-
 class Json(Model):
     """A JSON object in the one shape that the SDK's serializer leaves alone."""
 
@@ -170,5 +128,5 @@ def authentication(allowed):
         settings,
         credentials_factory=Credentials(settings),
         auth_configuration=AuthenticationConfiguration(claims_validator=allow_only(allowed)),
-        http_client_factory=Clients(),
+        http_client_factory=AioHttpClientFactory(),
     )

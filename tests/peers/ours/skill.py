@@ -1,12 +1,15 @@
 """The words of the peers' skills, on this package alone: what a consumer peer calls.
 
-`members`, `member` and `proactive` are missing, and so are the hooks of the other peers.
+An invoke `tell` takes the place of the other peers' hook: it speaks up where someone said
+`proactive`, and answers with what `POST /tell` answers.
 """
 
 from skills_host import Activity, Bot, Turn
+from skills_host.bot.turn import Place
 from skills_host.errors import SkillsHostError
 
 bot = Bot()
+later: dict[str, bytes] = {}
 
 
 def action(value: str) -> dict[str, str]:
@@ -92,6 +95,56 @@ async def delete(turn: Turn) -> None:
         await turn.delete(sent)
     except SkillsHostError as error:
         await turn.send(f"delete failed: {error.status}")
+
+
+@bot.on_message("members")
+async def members(turn: Turn) -> None:
+    """Who is in the conversation."""
+    await counted(turn)
+    try:
+        ids = sorted(member.id or "" for member in await turn.members())
+    except SkillsHostError as error:
+        await turn.send(f"members failed: {error.status}")
+    else:
+        await turn.send(f"members: {','.join(ids)}")
+
+
+@bot.on_message("member")
+async def member(turn: Turn) -> None:
+    """Who spoke, as the channel says."""
+    await counted(turn)
+    try:
+        found = await turn.member(turn.activity.from_.id or "")
+    except SkillsHostError as error:
+        await turn.send(f"member failed: {error.status}")
+    else:
+        await turn.send(f"member: {found.id}")
+
+
+@bot.on_message("proactive")
+async def say_later(turn: Turn) -> None:
+    """Remember where this is."""
+    await counted(turn)
+    later[turn.session] = turn.place.encode()
+    await turn.send("later")
+
+
+@bot.on_invoke("tell")
+async def tell(turn: Turn) -> None:
+    """Speak up in every conversation that said `proactive`; forget those that failed."""
+    failed = []
+    for session, place in list(later.items()):
+        try:
+            await bot.continue_conversation(Place.parse(place), speak_up)
+        except SkillsHostError as error:
+            del later[session]
+            failed.append(error.status)
+    turn.respond(200, {"told": len(later), "failed": failed})
+
+
+async def speak_up(turn: Turn) -> None:
+    """What nobody asked for."""
+    await turn.send("proactive hello")
 
 
 @bot.on_message("typing")

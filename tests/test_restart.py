@@ -39,6 +39,23 @@ async def test_callback_after_a_restart_finds_its_user(town: Town) -> None:
     assert town.said()[-1] == "back"
 
 
+async def test_skill_changes_after_a_restart_what_it_sent_before(town: Town) -> None:
+    """And still nothing else."""
+    await town.say("echo")
+    handle = town.handle("echo")
+    hello = {"type": "message", "text": "hello"}
+    await town.callback("echo", handle, hello)
+    mine = town.console.conversation("c1").transcript.entries[-1].activity_id
+    await restart(town, "root")
+    changed, foreign = [
+        await town.callback("echo", handle, hello, method="PUT", to=f"/{which}")
+        for which in (mine, "another")
+    ]
+
+    assert changed == (200, "")
+    assert foreign == (403, "not-activity-owner")
+
+
 async def test_redelivery_after_a_restart_has_one_effect(town: Town) -> None:
     """What was answered once is answered from the store."""
     activity = town.console.activity("echo", user="ann", conversation="c1")

@@ -11,7 +11,7 @@ from skills_host import Activity
 from skills_host.auth.credentials import ClientSecret
 from skills_host.auth.tokens import TokenSource
 from skills_host.channels.connector import Connector, conversation_url
-from skills_host.errors import ChannelFailed
+from skills_host.errors import BadInput, ChannelFailed
 from skills_host.settings import Cloud
 from skills_host.transport import Request, Response
 from skills_host.wire import encode
@@ -63,6 +63,42 @@ async def test_reply_goes_to_the_activity_it_answers() -> None:
     assert paths == ["a%3Bb%2Fc/activities/1%7C2", "a%3Bb%2Fc/activities"]
     assert [request.headers["Idempotency-Key"] for request in channel.got] == ["k1", "k2"]
     assert channel.got[0].body == ADDRESSED.encode()
+
+
+@pytest.mark.parametrize("odd", [".", ".."])
+async def test_reply_to_a_dot_goes_to_the_conversation(odd: str) -> None:
+    """In a path it would lead elsewhere; the body still says what is answered."""
+    channel = Channel(Response(200))
+    await channel.connector().send(ADDRESSED.with_(reply_to_id=odd), key="k")
+
+    assert channel.got[0].url == f"{CHANNEL}/v3/conversations/a%3Bb%2Fc/activities"
+    assert Activity.parse(channel.got[0].body or b"").reply_to_id == odd
+
+
+@pytest.mark.parametrize("odd", [".", ".."])
+async def test_dots_are_no_ids_in_any_other_path(odd: str) -> None:
+    """Encoded or not, what tidies paths on the way would ask for something else."""
+    channel = Channel(Response(200))
+    connector = channel.connector()
+    with pytest.raises(BadInput) as caught:
+        await connector.ask("DELETE", CHANNEL, "v3", "conversations", "c1", "members", odd)
+    with pytest.raises(BadInput):
+        await connector.update(ADDRESSED, activity_id=odd)
+
+    assert caught.value.code == "bad-id"
+    assert not channel.got
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("0", 0), ("30", 30), ("", None), ("-1", None), ("1.5", None), ("٣", None), ("100000", None)],
+)
+async def test_channel_says_when_it_listens_again(given: str, seconds: int | None) -> None:
+    """In seconds; anything else is as good as nothing."""
+    with pytest.raises(ChannelFailed) as caught:
+        await Channel(Response(429, {"retry-after": given})).connector().send(ADDRESSED, key="k")
+
+    assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("names", [True, False])

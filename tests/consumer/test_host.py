@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -179,6 +180,78 @@ async def test_history_is_an_id_for_changes(talk: Town) -> None:
     await answered(talk, "DELETE", "/{}/activities/history")
 
     assert got[0].url.endswith("/c1/activities/history")
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_what_the_skill_did_not_send_is_not_its_own(talk: Town, method: str) -> None:
+    """Neither the user's words, nor the root's, nor what nobody ever said."""
+    asked = talk.to_skill("echo")[-1].id
+    await talk.say("help", conversation="c9")
+    roots = talk.console.conversation("c9").transcript.entries[-1].activity_id
+    got = at_channel(talk)
+    activity = HELLO if method == "PUT" else None
+    for activity_id in (asked, roots, "unknown"):
+        path = f"/{{}}/activities/{activity_id}"
+        status, body = await answered(talk, method, path, activity)
+
+        assert (status, body["error"]["code"]) == (403, "not-activity-owner")
+    assert not got
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_other_skill_of_the_same_user_cannot_change_it(talk: Town, method: str) -> None:
+    """The user's conversation is one, the skills' are two."""
+    where = {"user": "kay", "conversation": f"kay-{method}"}
+    await talk.say("echo", **where)
+    _, said = await answered(talk, "POST", "/{}/activities", HELLO)
+    await talk.say("cancel", **where)
+    await talk.say("booking", **where)
+    activity = HELLO if method == "PUT" else None
+    path = f"/{{}}/activities/{said['id']}"
+    status, body = await answered(talk, method, path, activity, skill="booking")
+
+    assert (status, body["error"]["code"]) == (403, "not-activity-owner")
+
+
+async def test_later_conversation_does_not_own_what_an_earlier_one_sent(talk: Town) -> None:
+    """The end is the end of its words too."""
+    where = {"user": "lou", "conversation": "lou"}
+    await talk.say("echo", **where)
+    _, said = await answered(talk, "POST", "/{}/activities", HELLO)
+    await talk.say("end", **where)
+    await talk.say("echo", **where)
+
+    assert (await answered(talk, "DELETE", f"/{{}}/activities/{said['id']}"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "type", ["endOfConversation", "event", "trace", "invokeResponse", "command"]
+)
+async def test_only_what_users_see_replaces_what_was_said(talk: Town, type: str) -> None:
+    """An end does not reach a user's channel by being an update."""
+    _, said = await answered(talk, "POST", "/{}/activities", HELLO)
+    got = at_channel(talk)
+    status, body = await answered(talk, "PUT", f"/{{}}/activities/{said['id']}", {"type": type})
+
+    assert (status, body["error"]["code"]) == (400, "bad-activity")
+    assert not got
+
+
+async def test_two_at_once_are_both_the_skills(talk: Town) -> None:
+    """Each gets its own id, and may change it."""
+    sent = await asyncio.gather(
+        *(answered(talk, "POST", "/{}/activities", HELLO | {"text": str(n)}) for n in range(5))
+    )
+    ids = [body["id"] for _, body in sent]
+    changed = await asyncio.gather(
+        *(answered(talk, "PUT", f"/{{}}/activities/{id}", HELLO) for id in ids)
+    )
+
+    assert len(set(ids)) == 5
+    assert [body["id"] for _, body in changed] == ids
 
 
 # What is not offered

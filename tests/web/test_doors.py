@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -12,10 +13,11 @@ import pytest_asyncio
 
 from skills_host import wire
 from skills_host.errors import CODES
-from skills_host.transport import Response
+from skills_host.transport import Request, Response
 from skills_host.web import guard
+from tests.conftest import new_folder
 from tests.web.doors import DOORS, Door, door_of, error_of
-from tests.world import IDS, ROOT, SKILLS, Town
+from tests.world import IDS, ROOT, SKILLS, Exchange, Lab, Town
 
 # Refusals leave nothing behind, so one town is enough for all of them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -171,6 +173,19 @@ async def test_bodies_in_pieces_are_read_whole(door: Door) -> None:
     body = json.dumps(door.activity).encode()
 
     assert (await door.knock(pieces=[body[:7], body[7:20], body[20:]])).status == 200
+
+
+async def test_slow_body_is_refused_by_name(lab: Lab) -> None:
+    """Whoever announces a body and does not send it keeps nobody waiting."""
+    with new_folder() as folder:
+        town = Town(folder, lab)
+        app: Any = await town.start_root(limits={"body_seconds": 0.01})
+        exchange = Exchange(Request("POST", f"{ROOT}/api/messages", town.channel_bearer(), b"{}"))
+        exchange.events = asyncio.Queue()
+        await app(exchange.scope, exchange.receive, exchange.send)
+        await town.close()
+
+    assert refused(exchange.response(), "slow-body")
 
 
 BAD_BODIES = {

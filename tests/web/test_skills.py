@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skills_host.consumer.proxy import Page
 from skills_host.errors import BadInput, SkillsHostError
 from skills_host.settings import Operation
 from skills_host.web.guard import WrongMethod
-from skills_host.web.skills import Asked, operation_at
+from skills_host.web.skills import Asked, operation_at, page_of
 
 OPERATIONS = {
     "POST /v3/conversations": Asked(Operation.CREATE),
@@ -56,6 +57,48 @@ def test_empty_id_is_refused() -> None:
         operation_at("POST", b"/v3/conversations//activities")
 
     assert caught.value.code == "bad-id"
+
+
+PAGES = {
+    b"": Page(),
+    b"pageSize=&continuationToken=": Page(),
+    b"pageSize=7": Page(7),
+    b"pageSize=501": Page(500),
+    b"continuationToken=a%2Fb%20%C3%A9": Page(None, "a/b é"),
+    b"$top=3&pageSize=2&x=%FF&continuationToken=c": None,
+    b"x=y&pageSize=2&pagesize=9": Page(2),
+    b"pageSize=0": None,
+    b"pageSize=-1": None,
+    b"pageSize=1e3": None,
+    b"pageSize=\xd9\xa3": None,
+    b"pageSize=9999999999": None,
+    b"continuationToken=%FF": None,
+    b"continuationToken=a%0D%0Ab": None,
+    b"continuationToken=" + b"x" * 2049: None,
+    b"&".join([b"x=1"] * 17): None,
+}
+
+
+@pytest.mark.parametrize("query", PAGES)
+def test_page_is_all_that_counts_of_a_query(query: bytes) -> None:
+    """None: it is refused."""
+    expected = PAGES[query]
+    if expected is not None:
+        assert page_of(query) == expected
+        return
+    with pytest.raises(BadInput) as caught:
+        page_of(query)
+    assert caught.value.code == "bad-query"
+
+
+@given(st.binary(max_size=40) | st.text(max_size=20).map(lambda t: f"pageSize={t}".encode()))
+def test_any_query_is_a_page_or_refused(query: bytes) -> None:
+    """And what is asked of the channel has no line breaks."""
+    try:
+        page = page_of(query)
+    except BadInput:
+        return
+    assert page.query.isascii() and page.query.isprintable()
 
 
 @given(

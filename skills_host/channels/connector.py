@@ -52,7 +52,8 @@ class Connector:
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """POST the activity as a reply, or to the conversation where it answers nothing."""
         reply_to_id = activity.reply_to_id or ""
-        is_reply = bool(reply_to_id) and _fits_in_path(reply_to_id)
+        # A POST to `…/activities/history` would be another operation.
+        is_reply = reply_to_id not in ("", "history") and _fits_in_path(reply_to_id)
         parts = ("activities", reply_to_id) if is_reply else ("activities",)
         url = self._url(activity, *parts)
         extra = {"Idempotency-Key": key}

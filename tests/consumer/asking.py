@@ -8,7 +8,7 @@ from typing import Any
 from skills_host.transport import Request, Response
 from tests.world import CONSOLE, ROOT, Town
 
-__all__ = ["HELLO", "answered", "asked", "at_channel", "sent_as"]
+__all__ = ["BASE", "HELLO", "answered", "asked", "at_channel", "sent_as"]
 
 HELLO = {"type": "message", "text": "hello"}
 BASE = f"{ROOT}/api/skills"

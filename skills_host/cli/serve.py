@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+import typer
+
 from skills_host.app import create_app
 from skills_host.app import serve as serve_app
 from skills_host.bot.handlers import Bot
@@ -36,6 +38,8 @@ def served(
     log_to_stderr()
     try:
         app = create_app(settings, bots=bots)
+        names = ", ".join(settings.bots)
+        typer.echo(f"serving {names} at {settings.host.public_url}", err=True)
         run_async(serve_app(app, settings, shutdown=partial(stopped, with_parent=with_parent)))
     except SettingsError as exc:
         fail(exc)

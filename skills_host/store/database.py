@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -43,9 +43,7 @@ def connect_for_writing(path: Path, *, wait: float) -> sqlite3.Connection:
 
 def connect_for_reading(path: Path, *, wait: float) -> sqlite3.Connection:
     """A connection to a file that is ready; it cannot write and waits up to `wait` seconds."""
-    connection = _connected(path, wait=wait)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
+    return _connected(path, wait=wait, pragmas=("query_only = ON",))
 
 
 def _make_private(path: Path) -> None:
@@ -60,9 +58,13 @@ def _make_private(path: Path) -> None:
         raise SettingsError(f"store.url: cannot use {path} ({exc.strerror})") from None
 
 
-def _connected(path: Path, *, wait: float) -> sqlite3.Connection:
+def _connected(path: Path, *, wait: float, pragmas: Sequence[str] = ()) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
+    with contextlib.ExitStack() as undo:
+        undo.callback(connection.close)
+        for pragma in ("synchronous = FULL", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+        undo.pop_all()
     return connection
 
 

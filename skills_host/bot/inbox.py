@@ -104,6 +104,10 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
 
+    def is_busy(self, session: str) -> bool:
+        """True while a turn of the session is open."""
+        return session in self._lanes
+
     @asynccontextmanager
     async def turn(self, session: str) -> AsyncIterator[None]:
         """Wait for the session's turns that came before."""
@@ -184,10 +188,21 @@ class Inbox:
                 return first
             # Recorded, but the process that took it in is gone: take it up again.
             version = 0 if stored is None else stored.version
-        if self._adapter.bot.overtakes(activity):
+        if self._overtakes(activity, identity):
             return await self._turn(activity, identity, key, version, said)
         async with self._lanes.turn(self._adapter.session(activity, identity)):
             return await self._turn(activity, identity, key, version, said)
+
+    def _overtakes(self, activity: Activity, identity: Identity) -> bool:
+        """True for what does not wait for the turn before it.
+
+        What a calling bot sends while a turn of its skill is open may be its answer to what that
+        turn sends it: two that wait for each other would wait until one gives up.
+        """
+        if self._adapter.bot.overtakes(activity):
+            return True
+        may_answer = identity.kind == "skill" and activity.type in ("event", "invoke")
+        return may_answer and self._lanes.is_busy(self._adapter.session(activity, identity))
 
     async def _turn(
         self, activity: Activity, identity: Identity, key: str, version: int, said: Said

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from skills_host.activity import Activity
 from skills_host.errors import SkillFailed
 
-__all__ = ["OpenCalls"]
+__all__ = ["Heard", "OpenCalls"]
+
+Heard = Callable[[Activity], Awaitable[None]]
+"""Takes one reply of a skill that streams."""
 
 _ResultT = TypeVar("_ResultT")
 
@@ -19,17 +23,35 @@ class OpenCalls:
     def __init__(self) -> None:
         self._open: dict[str, set[asyncio.Task[Any]]] = {}
 
-    async def run(self, handle: str, call: Coroutine[Any, Any, _ResultT]) -> _ResultT:
-        """Await `call`; `SkillFailed` with `skill-cancelled` if `cancel` comes first."""
-        task: asyncio.Task[_ResultT] = asyncio.create_task(call)
+    async def run(
+        self,
+        handle: str,
+        call: Callable[[Heard], Coroutine[Any, Any, _ResultT]],
+        *,
+        heard: Heard,
+    ) -> _ResultT:
+        """Await `call`; `SkillFailed` with `skill-cancelled` if `cancel` comes first.
+
+        What the call hands over is heard one by one and outside of it: whoever hears a reply may
+        cancel the very call that it came with. Raises what the call and `heard` raise.
+        """
+        said: asyncio.Queue[Activity | None] = asyncio.Queue()
+
+        async def hand_over(reply: Activity) -> None:
+            said.put_nowait(reply)
+            await said.join()
+
+        task: asyncio.Task[_ResultT] = asyncio.create_task(call(hand_over))
+        task.add_done_callback(lambda _: said.put_nowait(None))
         tasks = self._open.setdefault(handle, set())
         tasks.add(task)
         try:
+            while (reply := await said.get()) is not None and not task.cancelling():
+                await heard(reply)
+                said.task_done()
             await asyncio.wait({task})
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
         finally:
+            task.cancel()
             tasks.discard(task)
             if not tasks:
                 self._open.pop(handle, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,18 +10,16 @@ from typing import Any
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
+from skills_host.consumer.calls import Heard
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
 from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
-__all__ = ["Heard", "SkillAnswer", "SkillClient", "replies_of"]
+__all__ = ["SkillAnswer", "SkillClient", "replies_of"]
 
 FRAME_BYTES = 4 * 1024 * 1024
-
-Heard = Callable[[Activity], Awaitable[None]]
-"""Takes one reply of a skill that streams."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from skills_host.activity import Activity
 from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
@@ -205,9 +206,11 @@ class SkillDialogs:
         async def hear(reply: Activity) -> None:
             await self._heard(turn, conversation, reply, heard)
 
-        post = self._client.post(skill, outgoing, conversation_id=conversation.handle, heard=hear)
+        post = partial(self._client.post, skill, outgoing, conversation_id=conversation.handle)
         try:
-            answer = await self._calls.run(conversation.handle, post)
+            answer = await self._calls.run(
+                conversation.handle, lambda said: post(heard=said), heard=hear
+            )
         except SkillFailed as exc:
             if heard.answers_turn and turn.invoke_response is None:
                 turn.respond(502)

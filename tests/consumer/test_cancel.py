@@ -206,15 +206,21 @@ async def test_message_behind_the_open_call_is_handled(town: Town) -> None:
 # Open calls
 
 
+async def unheard(_: Activity) -> None:
+    raise AssertionError("nothing was said")
+
+
 async def test_cancelled_call_fails_with_its_code() -> None:
     """All calls of the handle, and no other."""
     calls, go = OpenCalls(), asyncio.Event()
 
-    async def wait() -> str:
+    async def wait(_: object) -> str:
         await go.wait()
         return "answer"
 
-    waiting = [asyncio.create_task(calls.run(handle, wait())) for handle in ("a", "a", "b")]
+    waiting = [
+        asyncio.create_task(calls.run(handle, wait, heard=unheard)) for handle in ("a", "a", "b")
+    ]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     calls.cancel("a")
@@ -231,13 +237,13 @@ async def test_call_of_a_cancelled_turn_is_cancelled() -> None:
     """Nothing goes on for nobody."""
     calls, ended = OpenCalls(), asyncio.Event()
 
-    async def wait() -> None:
+    async def wait(_: object) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             ended.set()
 
-    turn = asyncio.create_task(calls.run("a", wait()))
+    turn = asyncio.create_task(calls.run("a", wait, heard=unheard))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     turn.cancel()

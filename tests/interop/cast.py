@@ -137,6 +137,7 @@ def _callers_of(name: str) -> list[str]:
 def _skills_of(root: str) -> dict[str, tuple[str, str]]:
     """The skills of one of our roots by name: which bot, and how its answers come back."""
     skills = {skill_name(peer, mode): (peer, mode) for peer in PEERS for mode in DELIVERIES}
+    skills |= {f"{peer}-stream": (peer, "stream") for peer in PEERS}
     if root != "root":
         return skills
     return skills | {via(name): (name, one.delivery) for name, one in CONSUMERS.items()}

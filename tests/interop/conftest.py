@@ -50,8 +50,8 @@ def require_peer(world: InteropWorld, name: str) -> None:
     is_built = (REPOSITORY / ".peers" / name / "stamp").exists()
     if not is_built or (name.endswith("js") and shutil.which("node") is None):
         absent(f"{name} is not built: run scripts/peers")
-    if name.startswith("ag") and not world.has_fixed_port:
-        absent(f"{name} is not startable here: port 443 of 127.0.0.1 is taken or not allowed")
+    if name.startswith("ag") and world.no_fixed_hosts:
+        absent(f"{name}: {world.no_fixed_hosts}")
 
 
 @pytest.fixture(params=PEERS)
@@ -94,7 +94,7 @@ async def cell(
     delivery: str,
     observed: Observed,
 ) -> AsyncIterator[Cell]:
-    """A cell of the matrix, whose bots run; kept as observed if the test passes."""
+    """A cell of the matrix, whose bots run; kept as observed after the test."""
     role, row = request.param, request.node.get_closest_marker("row").args[0]
     await world.start_host("ours" if role != "skill" else "root")
     if role == "skill":
@@ -106,15 +106,14 @@ async def cell(
         await world.start_host("root")
     cell = Cell(world, role, peer, delivery, row, world.talk(root))
     yield cell
-    if request.node.stash.get(PASSED, False):
-        cell.keep_in(observed)
+    cell.keep_in(observed, passed=request.node.stash.get(PASSED, False))
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Show the matrix, if something of it was tried."""
-    if config.stash[OBSERVED].cells:
+    if config.stash[OBSERVED].cells or config.stash[OBSERVED].failed:
         terminalreporter.section("compatibility")
         terminalreporter.write(page_of(config.stash[OBSERVED]))
 

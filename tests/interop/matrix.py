@@ -60,6 +60,7 @@ class Observed:
 
     cells: dict[Key, list[str]] = field(default_factory=dict)
     partly: set[Key] = field(default_factory=set)
+    failed: set[Key] = field(default_factory=set)
     chains: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -118,18 +119,22 @@ class Cell:
         if cannot["why"] not in self.notes:
             self.notes.append(cannot["why"])
 
-    def keep_in(self, observed: Observed) -> None:
-        """Remember a cell that passed."""
+    def keep_in(self, observed: Observed, *, passed: bool) -> None:
+        """Remember what became of the cell."""
+        if not passed:
+            observed.failed.add(self.key)
+            return
         observed.cells[self.key] = self.notes
         if self.notes and self.worked:
             observed.partly.add(self.key)
 
 
 def page_of(observed: Observed) -> str:
-    """The page as Markdown."""
+    """The page as Markdown; without the rows and roles that nothing was tried of."""
     parts = [INTRODUCTION]
-    for role, title in ROLES.items():
-        parts.append(f"\n## {title}\n\n" + "\n".join(_table(observed, role)) + "\n")
+    tried = {key[1] for key in (*observed.cells, *observed.failed)}
+    for role in filter(tried.__contains__, ROLES):
+        parts.append(f"\n## {ROLES[role]}\n\n" + "\n".join(_table(observed, role)) + "\n")
     parts.append("\n## Longer chains of different SDKs\n\n| from the user on | |\n|---|---|\n")
     parts.extend(f"| {chain} | {outcome} |\n" for chain, outcome in sorted(observed.chains.items()))
     return "".join(parts)
@@ -141,8 +146,10 @@ def _table(observed: Observed, role: str) -> Iterator[str]:
     yield f"| | {' | '.join(f'{peer} {delivery}' for peer, delivery in columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
     for row, title in ROWS.items():
-        cells = (_shown(observed, (row, role, *column), notes) for column in columns)
-        yield f"| {title} | {' | '.join(cells)} |"
+        keys = [(row, role, *column) for column in columns]
+        if observed.failed.union(observed.cells).intersection(keys):
+            cells = (_shown(observed, key, notes) for key in keys)
+            yield f"| {title} | {' | '.join(cells)} |"
     yield ""
     for number, (note, peers) in enumerate(notes.items(), 1):
         yield f"{number}. {', '.join(peers)}: {note}"
@@ -152,7 +159,7 @@ def _shown(observed: Observed, key: Key, notes: dict[str, list[str]]) -> str:
     """One cell; its notes get numbers, and the peers that they are about, in order."""
     found = observed.cells.get(key)
     if found is None:
-        return "not tried"
+        return "**fails**" if key in observed.failed else "not tried"
     if not found:
         return "works"
     for note in found:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from skills_host.errors import TransportFailed
 from skills_host.transport import Request, Send
 
-__all__ = ["Processes"]
+__all__ = ["REPOSITORY", "Processes"]
 
 REPOSITORY = Path(__file__).parents[2]
 READY_SECONDS = 60.0

@@ -67,3 +67,32 @@ async def test_a_root_from_configuration_alone_is_enough(world: InteropWorld, sk
 
     assert heard == [f"Echo: {skill}", "Echo: hello", "3 messages"]
     assert "I did not understand" in (await talk.say("hello"))[0]
+
+
+@pytest.mark.parametrize("peer", ("bfpy", "bfjs", "agjs"), indirect=True)
+async def test_a_skill_that_does_not_know_streams(world: InteropWorld, peer: str) -> None:
+    """Asked for one, it answers as it does otherwise."""
+    await world.start_host("root")
+    await world.start_skill(peer)
+    name = f"{peer}-stream"
+
+    heard = await spoken(world.talk("root"), name, "count", "end")
+
+    end = 'Skill ended: {"turns":3} (completedSuccessfully)'
+    assert heard == [f"Echo: {name}", "2 messages", end]
+
+
+@pytest.mark.parametrize("peer", ("agpy",), indirect=True)
+async def test_a_skill_that_fails_when_it_is_asked_for_a_stream(
+    world: InteropWorld, peer: str
+) -> None:
+    """The SDK makes neither a stream nor a client then: the user is told, and the floor is free."""
+    await world.start_host("root")
+    await world.start_skill(peer)
+    talk = world.talk("root")
+
+    first, ended, after = await spoken(talk, f"{peer}-stream", "hello")
+
+    assert first.startswith(f"{peer}-stream is not available")
+    assert ended == "Skill ended: null (channelFailed)"
+    assert "I did not understand" in after

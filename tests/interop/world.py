@@ -27,7 +27,7 @@ from skills_host.lab.transcript import Entry
 from skills_host.lab.world import toml_of
 from skills_host.transport import Client, Request, Response, allow_loopback
 from tests.interop.cast import COMMANDS, CONSUMERS, ROOTS, bots_of_all, settings_of
-from tests.interop.processes import Processes
+from tests.interop.processes import REPOSITORY, Processes
 from tests.interop.tap import Tap, create_tap
 
 __all__ = ["InteropWorld", "Talk"]
@@ -185,8 +185,8 @@ class InteropWorld:
     async def _start_lab(self) -> None:
         mint_secret = secrets.token_urlsafe(24)
         apps = [{"app_id": bot.app_id, "secret": bot.secret} for bot in self.bots.values()]
-        self.has_fixed_port = _is_free(FIXED_PORT)
-        https = f"127.0.0.1:{FIXED_PORT if self.has_fixed_port else 0}"
+        self.no_fixed_hosts = await _no_fixed_hosts()
+        https = f"127.0.0.1:{0 if self.no_fixed_hosts else FIXED_PORT}"
         command = ["lab", "--http", "127.0.0.1:0", "--https", https]
         files = ["--ca", f"{self._folder / 'ca.pem'}", "--bundle", f"{self._folder / 'bundle.pem'}"]
         environ = {"SKILLS_HOST_LAB_APPS": json.dumps(apps), "SKILLS_HOST_LAB_MINT": mint_secret}
@@ -271,12 +271,17 @@ class InteropWorld:
         self._stack.push_async_callback(stop)
 
 
-def _is_free(port: int) -> bool:
+async def _no_fixed_hosts() -> str:
+    """Why the lab cannot stand for addresses that are fixed in code; empty if it can."""
     try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+        socket.create_server(("127.0.0.1", FIXED_PORT)).close()
+    except OSError as error:
+        return f"not startable here: port {FIXED_PORT}: {error.strerror}"
+    process = await asyncio.create_subprocess_exec(
+        *WITH_HOSTS, "true", cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
+    )
+    _, reason = await process.communicate()
+    return reason.decode().strip() if process.returncode else ""
 
 
 def _object(answer: Response) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "ROOTS",
     "Consumer",
     "bots_of_all",
+    "crossing",
     "peer_root",
     "settings_of",
     "skill_name",
@@ -72,6 +73,11 @@ def via(consumer: str) -> str:
     return f"via-{consumer}"
 
 
+def crossing(consumer: str) -> str:
+    """What our root calls it where it calls in one delivery mode, and the consumer in the other."""
+    return f"crossing-{consumer}"
+
+
 CONSUMERS: Mapping[str, Consumer] = {
     consumer.name: consumer
     for consumer in (
@@ -121,9 +127,8 @@ def settings_of(
     }
     if bot.kind == "root":
         settings["skills"] = {
-            name: {"endpoint": f"{url(to)}/api/messages", "app_id": bots[to].app_id}
-            | {"delivery": delivery, "invoke_delivery": delivery}
-            for name, (to, delivery) in _skills_of(bot.name).items()
+            name: {"endpoint": f"{url(to)}/api/messages", "app_id": bots[to].app_id, **modes}
+            for name, (to, modes) in _skills_of(bot.name).items()
         }
     return settings
 
@@ -134,10 +139,22 @@ def _callers_of(name: str) -> list[str]:
     return [caller for caller in [*callers, "teller"] if caller not in strangers]
 
 
-def _skills_of(root: str) -> dict[str, tuple[str, str]]:
-    """The skills of one of our roots by name: which bot, and how its answers come back."""
-    skills = {skill_name(peer, mode): (peer, mode) for peer in PEERS for mode in DELIVERIES}
-    skills |= {f"{peer}-stream": (peer, "stream") for peer in PEERS}
-    if root != "root":
-        return skills
-    return skills | {via(name): (name, one.delivery) for name, one in CONSUMERS.items()}
+def _skills_of(root: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """The skills of one of our roots by name: which bot, and how its answers come back.
+
+    `plain` leaves to the defaults how invokes are answered; `root` does as with all else.
+    """
+    called = {skill_name(peer, mode): (peer, mode) for peer in PEERS for mode in DELIVERIES}
+    if root == "plain":
+        return {name: (to, {"delivery": mode}) for name, (to, mode) in called.items()}
+    called |= {f"{peer}-stream": (peer, "stream") for peer in PEERS}
+    called |= {via(name): (name, one.delivery) for name, one in CONSUMERS.items()}
+    called |= {crossing(name): (name, _other(one.delivery)) for name, one in CONSUMERS.items()}
+    return {
+        name: (to, {"delivery": mode, "invoke_delivery": mode})
+        for name, (to, mode) in called.items()
+    }
+
+
+def _other(delivery: str) -> str:
+    return DELIVERIES[1 - DELIVERIES.index(delivery)]

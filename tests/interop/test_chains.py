@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.interop.cast import CONSUMERS, via
+from tests.interop.cast import CONSUMERS, DELIVERIES, crossing, peer_root, via
 from tests.interop.conftest import require_peer
 from tests.interop.matrix import Observed
 from tests.interop.world import InteropWorld
@@ -74,6 +76,24 @@ async def test_our_root_in_the_middle_of_a_consumer_without_conversations(
     assert "I did not understand" in (await talk.say("count"))[0]
     chain = "agjs consumer → our root → agpy skill"
     observed.chains[chain] = "works, for one message at a time"
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("peer", ("bfpy", "bfjs", "agpy"))
+async def test_delivery_modes_differ_from_hop_to_hop(
+    world: InteropWorld, peer: str, delivery: str
+) -> None:
+    """Callbacks on one hop and answers on the other: what is said arrives once, and in order."""
+    consumer = peer_root(peer, delivery)
+    await started(world, "root", consumer, "ours")
+    talk = world.talk("root")
+    called, ended = crossing(consumer), 'Skill ended: {"turns":3}'
+
+    assert await talk.say(called) == [f"Echo: {called}"]
+    assert await talk.say("long") == ["one", "two"]
+    answer = await talk.post(type="invoke", name="lookup", value="fox")
+    assert (answer.status, json.loads(answer.body)) == (200, {"found": "fox"})
+    assert await talk.say("end") == [ended, f"{ended} (completedSuccessfully)"]
 
 
 async def test_four_bots_in_a_row(world: InteropWorld, observed: Observed) -> None:

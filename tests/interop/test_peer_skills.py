@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -63,9 +64,12 @@ async def test_a_root_from_configuration_alone_is_enough(world: InteropWorld, sk
     await world.start_host("plain")
     talk = world.talk("plain")
 
-    heard = await spoken(talk, skill, "hello", "count", "end")
+    heard = await spoken(talk, skill, "hello", "count")
+    answer = await talk.post(type="invoke", name="lookup", value="fox")
 
     assert heard == [f"Echo: {skill}", "Echo: hello", "3 messages"]
+    assert (answer.status, json.loads(answer.body)) == (200, {"found": "fox"})
+    assert await talk.say("end") == []
     assert "I did not understand" in (await talk.say("hello"))[0]
 
 

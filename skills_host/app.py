@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 import uuid
@@ -17,7 +18,8 @@ from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from skills_host.assembly import Shared, doors
-from skills_host.auth.credentials import ClientSecret
+from skills_host.auth.certificates import expiry_step
+from skills_host.auth.credentials import ClientCertificate, ClientCredential, credential_of
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.tokens import TokenSource
@@ -43,7 +45,14 @@ from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
 from skills_host.web.server import Listeners, listening, serve_asgi
 
-__all__ = ["World", "configured_skills", "create_app", "serve", "trusts_lab"]
+__all__ = [
+    "World",
+    "configured_credentials",
+    "configured_skills",
+    "create_app",
+    "serve",
+    "trusts_lab",
+]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +69,15 @@ class World:
     random: Callable[[int], bytes] = secrets.token_bytes
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     send: Send | None = None
+
+
+def configured_credentials(settings: Settings, world: World) -> dict[str, ClientCredential]:
+    """What each bot proves itself with, as good at this instant. Raises `SettingsError`."""
+    now = world.now()
+    return {
+        name: credential_of(name, bot, now=now, new_id=world.new_id)
+        for name, bot in settings.bots.items()
+    }
 
 
 def configured_skills(settings: Settings) -> dict[str, Skill]:
@@ -121,6 +139,8 @@ class _Host:
         self._world = world
         self._skills = configured_skills(settings)
         self._snapshot = snapshot_of(settings, self._skills)
+        self._credentials = configured_credentials(settings, world)
+        self._expiry: dict[str, int] = {}
         self._lab = trusts_lab(settings, self._skills)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
         if unknown := set(bots) - set(settings.bots):
@@ -132,6 +152,7 @@ class _Host:
     async def open(self, app: Quart) -> None:
         """Open in the order of dependence; what was opened is closed again if the rest fails."""
         _announce_lists(self._settings)
+        self._announce_expiry()
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
@@ -203,19 +224,18 @@ class _Host:
             guard=Guard(verifier, body_bytes=self._settings.host.limits.body_bytes, lab=self._lab),
             lab=self._lab,
         )
-        for name, given in bots.items():
-            tokens = self._tokens(given, send)
+        for name in bots:
+            tokens = self._tokens(name, send)
             stack.push_async_callback(tokens.close)
             for prefix, door in doors(shared, name, self._bots[name], tokens):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
         app.register_blueprint(health(self._probes(keys)))
 
-    def _tokens(self, given: BotSettings, send: Send) -> TokenSource:
-        secret = given.credential.secret.get_secret_value()
+    def _tokens(self, name: str, send: Send) -> TokenSource:
         return TokenSource(
             send,
             cloud=self._settings.cloud,
-            credential=ClientSecret(given.app_id, given.tenant or "", secret),
+            credential=self._credentials[name],
             now=self._world.now,
             timeout=self._settings.host.limits.authority_seconds,
         )
@@ -228,10 +248,20 @@ class _Host:
             "entra keys": lambda: keys.warm(cloud.entra_metadata),
         }
 
+    def _announce_expiry(self) -> None:
+        """Log how long certificates are still good for: at start, and when it becomes serious."""
+        for name, credential in self._credentials.items():
+            days = _days_left(credential, self._world.now())
+            step = expiry_step(days)
+            if step is not None and step != self._expiry.get(name):
+                self._expiry[name] = step
+                log.warning("bots.%s: its certificate expires in %.1f days", name, days)
+
     async def _sweep(self) -> None:
         """Forget what has expired, a little at a time."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            self._announce_expiry()
             try:
                 swept = SWEEP_RECORDS
                 while swept == SWEEP_RECORDS:
@@ -249,7 +279,7 @@ async def serve(
     """
     with listening(settings.host.bind) as listener:
         config = Listeners([listener])
-        config.errorlog = "-"
+        config.errorlog = log
         config.graceful_timeout = settings.host.limits.stop_seconds
         # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.
         config.h11_max_incomplete_size = 64 * 1024
@@ -266,6 +296,12 @@ def _announce_lists(settings: Settings) -> None:
             log.warning("bots.%s: any bot with a token for it may call it", name)
         elif bot.kind == "skill" and not bot.allowed_callers:
             log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
+
+
+def _days_left(credential: ClientCredential, now: float) -> float:
+    if isinstance(credential, ClientCertificate) and credential.certificate is not None:
+        return credential.certificate.days_left(now)
+    return math.inf
 
 
 def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +29,25 @@ PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+):([0-9]{1,5})")
 
+VERBATIM = ("__SECRET", "__PASSWORD")
+SECRETS = ("secret", "password")
+CONTENTS = ("certificate", "key")
+PEM = "-----BEGIN "
+# A PFX file in base64: its outermost length takes two bytes, and no path is as long.
+PFX = re.compile(r"MI[A-Za-z0-9+/]{2}[A-Za-z0-9+/=\s]{500,}")
+
 # The names that Bot Framework deployments already have, for the default bot.
 MICROSOFT_NAMES = {
     "MicrosoftAppId": ("app_id",),
     "MicrosoftAppPassword": ("credential", "secret"),
     "MicrosoftAppTenantId": ("tenant",),
+    "CertificateThumbprint": ("credential", "thumbprint"),
+    "CertificatePrivateKey": ("credential", "key"),
 }
+CERTIFICATE_NAMES = ("CertificateThumbprint", "CertificatePrivateKey")
+SINGLE_TENANT = "singletenant"
+APP_TYPES = ("multitenant", SINGLE_TENANT)
+MANAGED_IDENTITY = "userassignedmsi"
 
 Where = tuple[str, ...]
 
@@ -53,7 +67,10 @@ def load_settings(path: str | Path | None, environ: Mapping[str, str] = os.envir
         except ValueError as exc:
             raise SettingsError(f"{path}: {exc}") from None
     settings = from_mapping(
-        toml, environ, read_secret=lambda name: (base / name).read_text(encoding="utf-8")
+        toml,
+        environ,
+        read_secret=lambda name: (base / name).read_text(encoding="utf-8"),
+        read_file=lambda name: (base / name).read_bytes(),
     )
     return _rooted(settings, base)
 
@@ -63,31 +80,39 @@ def from_mapping(
     environ: Mapping[str, str],
     *,
     read_secret: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
+    read_file: Callable[[str], bytes] = lambda path: Path(path).read_bytes(),
 ) -> Settings:
     """Settings from a parsed TOML file and an environment; the environment wins.
 
     `${NAME}` in a string of the file is replaced from the environment, whose own values are taken
     as they are. A secret that is written as `@path` is the content of that file, read with
-    `read_secret`. Raises `SettingsError` naming the first fault, never a value.
+    `read_secret`; a certificate or key that is not given itself is that of a file, read with
+    `read_file`. Raises `SettingsError` naming the first fault, never a value.
     """
 
     def in_file(text: str, where: Where) -> str:
-        return _secret(text, _expanded(text, environ, where), where, read_secret)
+        found = _secret(text, _expanded(text, environ, where), where, read_secret)
+        return _content(found, where, read_file)
 
     def in_environ(text: str, where: Where) -> str:
-        return _secret(text, text, where, read_secret)
+        return _content(_secret(text, text, where, read_secret), where, read_file)
 
     file = _walked(toml, in_file)
     over = _walked(_from_environ(environ), in_environ)
     given = _merged(file, over)
     default = {"host": {"default_bot": _default_bot(given)}}
-    named = _microsoft_names(environ, given)
+    named = _walked(
+        _microsoft_names(environ, given), lambda text, where: _content(text, where, read_file)
+    )
+    app_type = _app_type(environ)
     tables = _with_cloud(_merged(_merged(_merged(default, file), named), over))
     try:
         settings = Settings.model_validate(tables)
     except ValidationError as exc:
         raise SettingsError(_first_fault(exc)) from None
-    return _checked(settings)
+    settings = _checked(settings)
+    _check_tenant(app_type, settings)
+    return settings
 
 
 # Reading
@@ -114,7 +139,7 @@ def _expanded(text: str, environ: Mapping[str, str], where: Where) -> str:
 
 def _secret(written: str, text: str, where: Where, read_secret: Callable[[str], str]) -> str:
     """The text, or for a secret written as `@path` the content of that file."""
-    is_secret = where[:2] == ("host", "keys") or where[2:] == ("credential", "secret")
+    is_secret = where[:2] == ("host", "keys") or _is_credential(where, SECRETS)
     if not is_secret or not written.startswith("@"):
         return text
     try:
@@ -123,6 +148,32 @@ def _secret(written: str, text: str, where: Where, read_secret: Callable[[str], 
         # Not the name: a secret that happens to begin with @ would be shown.
         reason = exc.strerror if isinstance(exc, OSError) else "not a text file"
         raise SettingsError(f"{'.'.join(where)}: its file cannot be read ({reason})") from None
+
+
+def _content(text: str, where: Where, read_file: Callable[[str], bytes]) -> str:
+    """The text, or for a path where a certificate or key is expected that file: PEM or base64."""
+    if not text or not _is_credential(where, CONTENTS):
+        return text
+    if PEM in text:
+        # In environments that have lines only, the ends of PEM lines are often written out.
+        return text.replace("\\n", "\n")
+    if PFX.fullmatch(text):
+        return text
+    try:
+        found = read_file(text.removeprefix("@"))
+    except (OSError, ValueError) as exc:
+        # Not the name: a key in a form that is not known would be shown.
+        reason = exc.strerror if isinstance(exc, OSError) else "not a path"
+        raise SettingsError(f"{'.'.join(where)}: its file cannot be read ({reason})") from None
+    return (
+        found.decode(errors="replace")
+        if PEM.encode() in found
+        else b64encode(found).decode("ascii")
+    )
+
+
+def _is_credential(where: Where, names: tuple[str, ...]) -> bool:
+    return where[2:3] == ("credential",) and where[3:] in {(name,) for name in names}
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -146,7 +197,7 @@ def _put(found: dict[str, Any], name: str, value: Any) -> None:
 
 def _environ_value(name: str, text: str) -> Any:
     """Lists and tables are written as JSON; a bare string never becomes a list by accident."""
-    if not text.startswith(("[", "{")) or name.upper().endswith("__SECRET"):
+    if not text.startswith(("[", "{")) or name.upper().endswith(VERBATIM):
         return text
     try:
         return json.loads(text)
@@ -182,13 +233,15 @@ def _microsoft_names(environ: Mapping[str, str], given: Mapping[str, Any]) -> di
     bot = _default_bot(given)
     if bot not in _table(given, "bots"):
         return {}
+    if environ.get("MicrosoftAppPassword") and any(map(environ.get, CERTIFICATE_NAMES)):
+        raise SettingsError(f"MicrosoftAppPassword: give either it or {CERTIFICATE_NAMES[0]}")
     members: dict[str, Any] = {}
     for name, (*tables, last) in MICROSOFT_NAMES.items():
         value: Any = environ.get(name)
         if value:
             for table in [last, *reversed(tables)]:
                 value = {table: value}
-            members |= value
+            members = _merged(members, value)
     return {"bots": {bot: members}}
 
 
@@ -227,6 +280,25 @@ def _checked(settings: Settings) -> Settings:
             raise SettingsError(f"skills.{name}.manifest: expected the path of a file")
     _check_bind(settings.host.bind)
     return _completed(settings)
+
+
+def _app_type(environ: Mapping[str, str]) -> str:
+    """`MicrosoftAppType` in lower case; it says nothing new, but it must not be contradicted."""
+    kind = environ.get("MicrosoftAppType", "").lower()
+    if kind == MANAGED_IDENTITY:
+        raise SettingsError("MicrosoftAppType: UserAssignedMSI is not supported yet")
+    if kind and kind not in APP_TYPES:
+        raise SettingsError("MicrosoftAppType: expected MultiTenant or SingleTenant")
+    return kind
+
+
+def _check_tenant(app_type: str, settings: Settings) -> None:
+    bot = settings.default_bot
+    if app_type == SINGLE_TENANT and settings.bots[bot].tenant is None:
+        raise SettingsError(
+            f"bots.{bot}.tenant: MicrosoftAppType is SingleTenant, so it (or MicrosoftAppTenantId)"
+            " is needed"
+        )
 
 
 def _check_bind(bind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -38,6 +40,10 @@ __all__ = [
     "SkillTexts",
     "StoreSettings",
 ]
+
+DIGESTS = ("sha256", "sha1")
+HIDDEN: tuple[Literal["secret", "certificate", "key"], ...] = ("secret", "certificate", "key")
+THUMBPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 
 class Delivery(StrEnum):
@@ -90,12 +96,24 @@ def _address(value: object) -> str:
     return url
 
 
+def _thumbprint(value: object) -> str:
+    text = str(value)
+    # Certificate dialogs write colons or spaces between bytes, and one puts a mark before them.
+    digits = re.sub(r"[:\s\u200e]", "", text).upper()
+    if not THUMBPRINT.fullmatch(digits):
+        if text in DIGESTS:
+            return text
+        raise ValueError("expected sha256, sha1, or a certificate's own thumbprint in hex")
+    return digits
+
+
 _T = TypeVar("_T")
 
 AppId = Annotated[str, BeforeValidator(canonical_app_id)]
 Address = Annotated[str, BeforeValidator(_address)]
 Caller = Annotated[str, BeforeValidator(lambda v: "*" if v == "*" else canonical_app_id(v))]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Thumbprint = Annotated[str, BeforeValidator(_thumbprint)]
 Table = Annotated[Mapping[str, _T], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 
 
@@ -126,6 +144,14 @@ class Cloud(Model):
     )
     caller_id: str = "urn:botframework:azure"
 
+    @field_validator("issuers")
+    @classmethod
+    def _bound_to_tenants(cls, issuers: tuple[str, ...]) -> tuple[str, ...]:
+        # Without the place of a tenant, an issuer would stand for every tenant at once.
+        if not issuers or any(issuer.count("{tid}") != 1 for issuer in issuers):
+            raise ValueError("each issuer is a template with {tid} once, the tenant's place")
+        return issuers
+
 
 CLOUDS: Mapping[str, Cloud] = MappingProxyType(
     {
@@ -152,6 +178,27 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
                 "f8cdef31-a31e-4b4a-93e4-5f571e91255a",
             ),
             caller_id="urn:botframework:azureusgov",
+        ),
+        "china": Cloud(
+            login_url="https://login.partner.microsoftonline.cn",
+            login_tenant="0b4a31a2-c1a0-475d-b363-5f26668660a3",
+            channel_scope="https://api.botframework.azure.cn",
+            channel_issuer="https://api.botframework.azure.cn",
+            channel_metadata=(
+                "https://login.botframework.azure.cn/v1/.well-known/openidconfiguration"
+            ),
+            entra_metadata=(
+                "https://login.partner.microsoftonline.cn/a55a4d5b-9241-49b1-b4ff-befa8db00269"
+                "/v2.0/.well-known/openid-configuration"
+            ),
+            issuers=(
+                "https://sts.chinacloudapi.cn/{tid}/",
+                "https://login.partner.microsoftonline.cn/{tid}/v2.0",
+            ),
+            shared_tenants=(
+                "0b4a31a2-c1a0-475d-b363-5f26668660a3",
+                "a55a4d5b-9241-49b1-b4ff-befa8db00269",
+            ),
         ),
     }
 )
@@ -192,15 +239,47 @@ class StoreSettings(Model):
 
 
 class Credential(Model):
-    """What a bot proves itself with: a client secret."""
+    """What a bot proves itself with: a client secret, or a certificate and its private key.
 
-    secret: SecretStr
+    `certificate` and `key` are contents: PEM text, or a PFX file in base64. `thumbprint` says how
+    the authority is told which certificate it is: `sha256`, `sha1`, or the very thumbprint in hex,
+    which may stand in the place of the certificate where there is only the key. With `send_chain`
+    the certificate is sent too, for registrations by subject name and issuer.
+    """
+
+    secret: SecretStr | None = None
+    certificate: SecretStr | None = None
+    key: SecretStr | None = None
+    password: SecretStr | None = None
+    send_chain: bool = False
+    thumbprint: Thumbprint = DIGESTS[0]
+
+    def revealed(self, name: Literal["secret", "certificate", "key", "password"]) -> str | None:
+        """The text of a hidden member, or None if it is not given."""
+        value: SecretStr | None = getattr(self, name)
+        return None if value is None else value.get_secret_value()
 
     @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if not self.secret.get_secret_value():
-            raise ValueError("the secret is empty")
+    def _one_kind(self) -> Self:
+        for name in HIDDEN:
+            if self.revealed(name) == "":
+                raise ValueError(f"the {name} is empty")
+        others = sorted(self.model_fields_set - {"secret"})
+        if self.secret is None:
+            self._check_certificate()
+        elif others:
+            raise ValueError(f"give either secret or {others[0]}, not both")
         return self
+
+    def _check_certificate(self) -> None:
+        if self.certificate is not None:
+            return
+        if self.key is None:
+            raise ValueError("give either secret or certificate")
+        if self.thumbprint in DIGESTS:
+            raise ValueError("a key alone needs its certificate, or thumbprint in hex")
+        if self.send_chain:
+            raise ValueError("send_chain needs certificate")
 
 
 class BotSettings(Model):

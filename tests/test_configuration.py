@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from skills_host.configuration import from_mapping, load_settings
 from skills_host.errors import SettingsError
-from skills_host.settings import CLOUDS, Settings
+from skills_host.settings import CLOUDS, Credential, Settings
 
 APP_ID = "a0000000-0000-4000-8000-000000000001"
 OTHER = "b0000000-0000-4000-8000-000000000001"
@@ -60,7 +60,7 @@ def bot(**changes: Any) -> dict[str, Any]:
             "bots.root.app_id: an app id of zeros",
         ),
         (bot(credential=None), "bots.root.credential: Field required"),
-        (bot(credential={}), "bots.root.credential.secret: Field required"),
+        (bot(credential={}), "bots.root.credential: give either secret or certificate"),
         (bot(credential={"secret": ""}), "bots.root.credential: the secret is empty"),
         (bot(credential={"secret": "${NOT_SET}"}), "bots.root.credential.secret: the environment"),
         (bot(allowed_callers=OTHER), "bots.root.allowed_callers: Input should be a valid tuple"),
@@ -82,9 +82,10 @@ def bot(**changes: Any) -> dict[str, Any]:
         ({"host": {"default_bot": 5}}, "host.default_bot: "),
         ({"bots": {"a": BOT, "b": BOT}}, "host.default_bot: name one"),
         ({"host": {"public_url": "http://root.example"}}, "host.public_url: expected https"),
-        ({"cloud": {"preset": "china"}}, "cloud.preset: one of public, usgov"),
-        ({"cloud": "china"}, "cloud.preset: one of public, usgov"),
+        ({"cloud": {"preset": "moon"}}, "cloud.preset: one of public, usgov, china"),
+        ({"cloud": "moon"}, "cloud.preset: one of public, usgov, china"),
         ({"cloud": {"preset": ["public"]}}, "cloud.preset: one of public, usgov"),
+        ({"cloud": {"issuers": ["https://x.example/"]}}, "cloud.issuers: each issuer is"),
         ({"cloud": {"entra_metadata": "http://x.example"}}, "cloud.entra_metadata: "),
     ],
 )
@@ -155,6 +156,7 @@ def test_the_given_tables_are_not_changed() -> None:
 @pytest.mark.parametrize("given", ["usgov", {"preset": "usgov"}])
 def test_a_preset_names_a_cloud(given: object) -> None:
     assert settings_of({"cloud": given}).cloud == CLOUDS["usgov"]
+    assert settings_of({"cloud": "china"}).cloud == CLOUDS["china"]
 
 
 def test_without_a_preset_it_is_the_public_cloud() -> None:
@@ -258,7 +260,7 @@ MICROSOFT = {
 
 def secret_of(settings: Settings) -> str:
     """The root's secret."""
-    return settings.bots["root"].credential.secret.get_secret_value()
+    return settings.bots["root"].credential.revealed("secret") or ""
 
 
 def test_the_usual_names_are_for_the_default_bot() -> None:
@@ -366,6 +368,154 @@ def test_an_empty_secret_file_is_refused() -> None:
     toml = bot(credential={"secret": "@empty"})
 
     assert "the secret is empty" in fault(toml, read_secret=lambda name: "\n")
+
+
+# Certificates
+
+PEM = "-----BEGIN CERTIFICATE-----\nhush\n-----END CERTIFICATE-----\n"
+PFX = "MIIJ" + "hush" * 200
+
+
+def with_certificate(
+    toml: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **more: Any
+) -> Credential:
+    """The credential of a root whose file says nothing else about it."""
+    tables = bot(credential=dict(toml)) if toml else bot(credential=None)
+    return settings_of(tables, environ, **more).bots["root"].credential
+
+
+@pytest.mark.parametrize("written", ["certs/${NAME}.pem", "@certs/${NAME}.pem"])
+def test_a_certificate_is_read_from_its_file(written: str) -> None:
+    read = {"certs/bot.pem": PEM.encode()}.__getitem__
+
+    found = with_certificate({"certificate": written}, {"NAME": "bot"}, read_file=read)
+
+    assert found.revealed("certificate") == PEM
+
+
+def test_certificate_and_key_can_be_two_files() -> None:
+    read = {"bot.crt": PEM.encode(), "bot.key": b"-----BEGIN k"}.__getitem__
+
+    found = with_certificate({"certificate": "bot.crt", "key": "bot.key"}, read_file=read)
+
+    assert (found.revealed("certificate"), found.revealed("key")) == (PEM, "-----BEGIN k")
+
+
+def test_a_pfx_file_is_kept_in_base64() -> None:
+    found = with_certificate({"certificate": "bot.pfx"}, read_file=lambda name: b"\x30\x82\xff")
+
+    assert found.revealed("certificate") == "MIL/"
+
+
+@pytest.mark.parametrize("content", [PEM, PFX])
+def test_a_certificate_comes_from_the_environment(content: str) -> None:
+    in_file = with_certificate({"certificate": "${CERT}"}, {"CERT": content}, read_file=no_file)
+    alone = with_certificate(environ={f"{ROOT}CREDENTIAL__CERTIFICATE": content}, read_file=no_file)
+
+    assert in_file.revealed("certificate") == alone.revealed("certificate") == content
+
+
+def no_file(name: str) -> bytes:
+    raise AssertionError("nothing is read here")
+
+
+def test_line_ends_may_be_written_out() -> None:
+    """Where an environment has single lines only."""
+    environ = {f"{ROOT}CREDENTIAL__CERTIFICATE": PEM.replace("\n", "\\n")}
+
+    assert with_certificate(environ=environ).revealed("certificate") == PEM
+
+
+def test_a_password_is_read_as_secrets_are() -> None:
+    read = {"pw": "hush\n"}.__getitem__
+    given = {"certificate": PEM, "password": "@pw"}
+    environ = {f"{ROOT}CREDENTIAL__PASSWORD": "[x", f"{ROOT}CREDENTIAL__CERTIFICATE": PEM}
+
+    assert with_certificate(given, read_secret=read).revealed("password") == "hush"
+    assert with_certificate(environ=environ).revealed("password") == "[x"
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [(FileNotFoundError(2, "No such file"), "No such file"), (ValueError("null"), "not a path")],
+)
+def test_a_missing_certificate_file_is_refused(failure: Exception, reason: str) -> None:
+    """Its name is not shown: it may be a key in a form that nobody knows."""
+
+    def read(name: str) -> bytes:
+        raise failure
+
+    for member in ("certificate", "key"):
+        message = fault(bot(credential={"certificate": PEM, member: "hush"}), read_file=read)
+
+        assert message == f"bots.root.credential.{member}: its file cannot be read ({reason})"
+
+
+def test_certificate_paths_start_at_the_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "host.toml").write_text(FILE.replace("secret =", "certificate ="))
+    (tmp_path / "secret").write_text(PEM)
+    monkeypatch.chdir("/")
+
+    credential = load_settings(tmp_path / "host.toml", {}).bots["root"].credential
+
+    assert credential.revealed("certificate") == PEM
+
+
+USUAL_CERTIFICATE = {"CertificateThumbprint": "ab" * 20, "CertificatePrivateKey": "-----BEGIN k"}
+
+
+def test_the_usual_names_of_a_certificate_are_known() -> None:
+    found = with_certificate(environ=USUAL_CERTIFICATE | {"MicrosoftAppTenantId": OTHER})
+
+    assert (found.thumbprint, found.revealed("key")) == ("AB" * 20, "-----BEGIN k")
+
+
+def test_two_usual_kinds_of_credential_are_refused() -> None:
+    """Neither of them silently wins."""
+    message = fault(bot(credential=None), USUAL_CERTIFICATE | {"MicrosoftAppPassword": "hush"})
+
+    assert message == "MicrosoftAppPassword: give either it or CertificateThumbprint"
+
+
+def test_a_secret_in_the_file_and_a_certificate_beside_it_are_refused() -> None:
+    assert "give either secret or key, not both" in fault({}, USUAL_CERTIFICATE)
+
+
+def test_a_usual_thumbprint_needs_its_key() -> None:
+    named = {"CertificateThumbprint": "ab" * 20}
+
+    assert "bots.root.credential: give either" in fault(bot(credential=None), named)
+
+
+# Types of apps
+
+
+@pytest.mark.parametrize("kind", ["MultiTenant", "multitenant", "", "SingleTenant"])
+def test_a_usual_type_changes_nothing(kind: str) -> None:
+    with_tenant = bot(tenant=OTHER)
+
+    assert settings_of(with_tenant, {"MicrosoftAppType": kind}) == settings_of(with_tenant)
+
+
+def test_a_single_tenant_bot_needs_its_tenant() -> None:
+    message = fault({}, {"MicrosoftAppType": "SingleTenant"})
+
+    assert message.startswith("bots.root.tenant: MicrosoftAppType is SingleTenant")
+    environ = {"MicrosoftAppType": "singletenant", "MicrosoftAppTenantId": OTHER}
+    assert settings_of({}, environ).bots["root"].tenant == OTHER
+
+
+@pytest.mark.parametrize("toml", [{}, bot(credential=None)])
+def test_managed_identity_is_not_supported_yet(toml: dict[str, Any]) -> None:
+    message = fault(toml, {"MicrosoftAppType": "UserAssignedMSI"})
+
+    assert message == "MicrosoftAppType: UserAssignedMSI is not supported yet"
+
+
+def test_an_unknown_type_is_refused() -> None:
+    assert "MicrosoftAppType: expected" in fault({}, {"MicrosoftAppType": "Anonymous"})
 
 
 JSON_LIKE = st.recursive(

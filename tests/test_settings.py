@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from skills_host.settings import CLOUDS, BotSettings, Settings, SkillSettings, canonical_app_id
+from skills_host.settings import (
+    CLOUDS,
+    BotSettings,
+    Cloud,
+    Settings,
+    SkillSettings,
+    canonical_app_id,
+)
 
 APP_ID = "a0000000-0000-4000-8000-000000000001"
 BOT: dict[str, Any] = {"kind": "root", "app_id": APP_ID, "credential": {"secret": "hush-hush"}}
@@ -94,6 +101,53 @@ def test_a_kind_is_root_or_skill() -> None:
     assert "kind" in faults(BotSettings, BOT | {"kind": "bot"})
 
 
+# Credentials
+
+KINDS: dict[str, tuple[dict[str, Any], str]] = {
+    "none": ({}, "give either secret or certificate"),
+    "two kinds": ({"secret": "s", "certificate": "c"}, "give either secret or certificate, not"),
+    "a secret and a key": ({"secret": "s", "key": "k"}, "give either secret or key, not both"),
+    "a secret and a thumbprint": (
+        {"secret": "s", "thumbprint": "sha1"},
+        "give either secret or thumbprint, not both",
+    ),
+    "a secret and a password": (
+        {"secret": "s", "password": "p"},
+        "give either secret or password, not both",
+    ),
+    "an empty certificate": ({"certificate": ""}, "the certificate is empty"),
+    "an empty key": ({"certificate": "c", "key": ""}, "the key is empty"),
+    "a key alone": ({"key": "k"}, "a key alone needs its certificate, or thumbprint in hex"),
+    "a key without certificate to send": (
+        {"key": "k", "thumbprint": "AB" * 20, "send_chain": True},
+        "send_chain needs certificate",
+    ),
+    "a thumbprint alone": ({"thumbprint": "AB" * 20}, "give either secret or certificate"),
+    "a thumbprint of odd length": (
+        {"certificate": "c", "thumbprint": "AB" * 19},
+        "expected sha256, sha1, or",
+    ),
+    "an unknown digest": ({"certificate": "c", "thumbprint": "md5"}, "expected sha256, sha1, or"),
+    "an unknown member": ({"secret": "s", "cert": "c"}, "Extra"),
+}
+
+
+@pytest.mark.parametrize("reason", KINDS)
+def test_a_credential_is_refused_for(reason: str) -> None:
+    given, said = KINDS[reason]
+
+    assert said in faults(BotSettings, BOT | {"credential": given})
+
+
+@pytest.mark.parametrize("written", ["ab" * 32, "AB:" * 31 + "ab", "\u200eab" + " ab" * 31])
+def test_a_thumbprint_has_one_spelling(written: str) -> None:
+    """It is copied from tools that write it in their own ways."""
+    given = {"key": "k", "thumbprint": written}
+    bot = BotSettings.model_validate(BOT | {"credential": given})
+
+    assert bot.credential.thumbprint == "AB" * 32
+
+
 # Addresses
 
 
@@ -168,11 +222,14 @@ def test_secrets_are_not_shown() -> None:
     settings = Settings.model_validate(
         {"host": {"keys": ["key-key"]}, "bots": {"root": BOT}, "skills": {"echo": SKILL}}
     )
+    hidden = {"certificate": "hush-c", "key": "hush-k", "password": "hush-p"}
+    with_certificate = BotSettings.model_validate(BOT | {"credential": hidden})
 
+    assert "hush" not in f"{with_certificate!r} {with_certificate.model_dump()}"
     shown = f"{settings!r} {settings} {settings.bots} {settings.model_dump()}"
     assert "hush" not in shown
     assert "key-key" not in shown
-    assert settings.bots["root"].credential.secret.get_secret_value() == "hush-hush"
+    assert settings.bots["root"].credential.revealed("secret") == "hush-hush"
 
 
 def test_a_fault_never_shows_what_was_given() -> None:
@@ -212,8 +269,19 @@ def test_a_cloud_is_addressed_by_https(name: str) -> None:
 
 def test_clouds_share_no_issuer_of_their_own() -> None:
     """But for the version 1 issuer, which is the same everywhere and counts by tenant."""
-    public, usgov = CLOUDS["public"], CLOUDS["usgov"]
+    public, usgov, china = (CLOUDS[name] for name in ("public", "usgov", "china"))
 
     assert set(public.issuers) & set(usgov.issuers) == {"https://sts.windows.net/{tid}/"}
-    assert public.channel_issuer != usgov.channel_issuer
-    assert public.channel_scope != usgov.channel_scope
+    assert not set(china.issuers) & {*public.issuers, *usgov.issuers}
+    assert len({cloud.channel_issuer for cloud in CLOUDS.values()}) == len(CLOUDS)
+    assert len({cloud.channel_scope for cloud in CLOUDS.values()}) == len(CLOUDS)
+
+
+@pytest.mark.parametrize(
+    "issuers",
+    [[], ["https://sts.windows.net/"], ["https://x.example/{tid}/", "https://x.example/{TID}/"]]
+    + [["https://x.example/{tid}/{tid}"], ["https://x.example/*/"]],
+)
+def test_an_issuer_without_a_tenant_is_refused(issuers: list[str]) -> None:
+    """It would stand for every tenant at once."""
+    assert "issuers: Value error, each issuer" in faults(Cloud, {"issuers": issuers})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from skills_host.auth.credentials import ClientSecret
+from skills_host.auth.credentials import ClientCredential
 from skills_host.errors import TokenUnavailable, TransportFailed
 from skills_host.settings import Cloud
 from skills_host.transport import Request, Response, Send
@@ -22,6 +22,7 @@ ANSWER_BYTES = 1024 * 1024
 EARLY = 300.0
 EARLY_SHARE = 0.2
 LATEST = 1e12
+NUMBERS = 10**9
 PAUSE = 15.0
 REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")
 SUFFIX = "/.default"
@@ -52,7 +53,7 @@ class TokenSource:
         send: Send,
         *,
         cloud: Cloud,
-        credential: ClientSecret,
+        credential: ClientCredential,
         now: Callable[[], float],
         timeout: float = 5.0,
     ) -> None:
@@ -122,13 +123,15 @@ class TokenSource:
         if error is None:
             self._held[scope] = task.result()
             return
-        logger.warning("no token could be fetched", extra={"scope": scope, "error": repr(error)})
+        reason = error.reason if isinstance(error, TokenUnavailable) else repr(error)
+        logger.warning("no token for %s: %s", scope, reason or "no usable answer")
         held = self._held.get(scope)
         if held is not None:
             self._held[scope] = replace(held, renew=self._now() + PAUSE)
 
     async def _fetch(self, scope: str) -> _Held:
         asked = self._now()
+        form = self._credential.form(scope, token_url=self._url, now=asked)
         request = Request(
             "POST",
             self._url,
@@ -136,7 +139,7 @@ class TokenSource:
                 "Content-Type": "application/x-www-form-urlencoded",
                 "Accept": "application/json",
             },
-            body=urlencode(self._credential.form(scope)).encode(),
+            body=urlencode(form).encode(),
             timeout=self._timeout,
         )
         try:
@@ -175,8 +178,14 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _reason(document: dict[str, Any]) -> str | None:
-    error = document.get("error")
-    return error if isinstance(error, str) and REASON.fullmatch(error) else None
+    """The OAuth error, with the number that says what an operator has to mend."""
+    error, numbers = document.get("error"), document.get("error_codes")
+    if not isinstance(error, str) or not REASON.fullmatch(error):
+        return None
+    number = numbers[0] if isinstance(numbers, list) and numbers else None
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < NUMBERS:
+        return error
+    return f"{error} (AADSTS{number})"
 
 
 def _seconds(value: object) -> float:

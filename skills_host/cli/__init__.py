@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from skills_host.cli.cert import cert
 from skills_host.cli.check import check
 from skills_host.cli.demo import demo
 from skills_host.cli.lab import lab
@@ -25,6 +26,7 @@ cli = typer.Typer(
 for command in (demo, serve, run, check, lab):
     cli.command()(command)
 cli.add_typer(token, name="token")
+cli.add_typer(cert, name="cert")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from skills_host.app import configured_skills, trusts_lab
+from skills_host.app import World, configured_credentials, configured_skills, trusts_lab
 from skills_host.cli.terminal import ConfigOption, JsonOption, fail, print_json, settings_at
 from skills_host.consumer.registry.compile import Skill, snapshot_of
 from skills_host.errors import SettingsError
@@ -22,6 +22,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     try:
         skills = configured_skills(settings)
         snapshot_of(settings, skills)
+        configured_credentials(settings, World())
         lab = trusts_lab(settings, skills)
         store_from_url(settings.store.url)
     except SettingsError as exc:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from skills_host.auth.certificates import BadCertificate
 from skills_host.cli.terminal import (
     Exit,
     WithParentOption,
@@ -47,7 +48,8 @@ def lab(
 ) -> None:
     """Issue real tokens for the apps in the environment.
 
-    SKILLS_HOST_LAB_APPS holds a JSON list of {"app_id", "secret", "tenant"?, "token_version"?},
+    SKILLS_HOST_LAB_APPS holds a JSON list of {"app_id", "secret" or "certificate" (PEM),
+    "tenant"?, "token_version"?},
     SKILLS_HOST_LAB_MINT the secret that `token mint` needs (made up if it is not set). Signing
     keys are made at start and are never written.
     """
@@ -96,5 +98,5 @@ def _apps(text: str) -> list[LabApp]:
         fail(f"{APPS_VARIABLE} lists no apps", status=Exit.USAGE)
     try:
         return [LabApp(**app) for app in json.loads(text)]
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, AttributeError, BadCertificate) as exc:
         fail(f"{APPS_VARIABLE}: {type(exc).__name__} in its list", status=Exit.USAGE)

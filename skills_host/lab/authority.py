@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from skills_host.errors import SkillsHostError
+from skills_host.auth.certificates import Certificate, read_public_certificate
+from skills_host.lab.assertions import ASSERTION_TYPE, Assertions, claimed_app_id
 from skills_host.lab.keyring import KeyRing
+from skills_host.lab.refusals import GrantRefused
 from skills_host.settings import canonical_app_id
 
 __all__ = [
@@ -23,10 +24,7 @@ __all__ = [
     "CHANNEL_ISSUER",
     "CHANNEL_SCOPES",
     "ENDORSED_CHANNELS",
-    "FAULTS",
     "Authority",
-    "Fault",
-    "GrantRefused",
     "LabApp",
     "TokenVersion",
     "tenant_id",
@@ -35,6 +33,11 @@ __all__ = [
 TokenVersion = Literal["1.0", "2.0"]
 """Whether a token names its application in `appid` (1.0) or in `azp` (2.0)."""
 
+Proof = Literal["1", "2"]
+"""How a client proved itself, as tokens say it: by its secret, or by its certificate."""
+
+SECRET: Proof = "1"  # noqa: S105 - how, not with what
+CERTIFICATE: Proof = "2"
 BOTFRAMEWORK_TENANT = "d6d49420-f39b-4df7-a1dc-d59a935871db"
 CHANNEL_ISSUER = "https://api.botframework.com"
 CHANNEL_SCOPES = ("https://api.botframework.com", "https://api.botframework.us")
@@ -59,78 +62,35 @@ DEFAULT_SCOPE = "/.default"
 class LabApp:
     """An app registration; single-tenant where `tenant` is not the Bot Framework's own.
 
-    `token_version` is the version of tokens whose audience is this app.
+    `token_version` is the version of tokens whose audience is this app. It proves itself with its
+    secret, its certificate (PEM), or either. Raises `ValueError` or `BadCertificate`.
     """
 
     app_id: str
-    secret: str = field(repr=False)
+    secret: str = field(default="", repr=False)
     tenant: str = BOTFRAMEWORK_TENANT
     token_version: TokenVersion = "2.0"  # noqa: S105 - a version, not a secret
+    certificate: str = field(default="", repr=False)
+    registered: tuple[Certificate, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "app_id", canonical_app_id(self.app_id))
         object.__setattr__(self, "tenant", str(UUID(self.tenant)))
-        if not self.secret:
-            raise ValueError("a lab app needs a secret")
+        if not self.secret and not self.certificate:
+            raise ValueError("a lab app needs a secret or a certificate")
+        object.__setattr__(self, "registered", _registered(self.certificate))
 
     def is_known_in(self, tenant: str) -> bool:
         """True if the directory `tenant` has this app: multi-tenant apps are in all of them."""
         return self.tenant in (BOTFRAMEWORK_TENANT, tenant)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One way to refuse a token request: HTTP status, OAuth error, Entra's number, a sentence."""
-
-    status: int
-    error: str
-    number: int
-    text: str
-
-
-FAULTS: Mapping[str, Fault] = {
-    "tenant": Fault(400, "invalid_request", 90002, "There is no tenant of this name."),
-    "grant": Fault(
-        400, "unsupported_grant_type", 70003, "Only the client_credentials grant is offered."
-    ),
-    "parameter": Fault(
-        400, "invalid_request", 900144, "The form lacks client_id, client_secret or what to reach."
-    ),
-    "client": Fault(
-        400, "unauthorized_client", 700016, "The tenant has no application with this client_id."
-    ),
-    "secret": Fault(401, "invalid_client", 7000215, "The client secret is wrong."),
-    "scope": Fault(
-        400, "invalid_scope", 1002012, "The scope must be one resource followed by /.default."
-    ),
-    "resource": Fault(
-        400, "invalid_resource", 500011, "The tenant has no application of the requested resource."
-    ),
-}
-
-
-class GrantRefused(SkillsHostError):
-    """A token request was refused; `fault` is a row of `FAULTS`."""
-
-    def __init__(self, fault: str) -> None:
-        self.fault = FAULTS[fault]
-        super().__init__(self.fault.text, code="token-unavailable")
-
-    @property
-    def status(self) -> int:
-        """The HTTP status that Entra answers with."""
-        return self.fault.status
-
-    def body(self, *, now: float, trace: str) -> dict[str, Any]:
-        """The OAuth error document, with Entra's additions."""
-        return {
-            "error": self.fault.error,
-            "error_description": f"AADSTS{self.fault.number}: {self.fault.text}",
-            "error_codes": [self.fault.number],
-            "timestamp": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-            "trace_id": trace,
-            "correlation_id": trace,
-        }
+def _registered(pem: str) -> tuple[Certificate, ...]:
+    if not pem:
+        return ()
+    certificate = read_public_certificate(pem.encode())
+    certificate.public_key()
+    return (certificate,)
 
 
 def tenant_id(tenant: str) -> str:
@@ -163,6 +123,7 @@ class Authority:
         self._now = now
         self._new_id = new_id
         self._entra = KeyRing("entra")
+        self._assertions = Assertions()
         self._channel = KeyRing("channel", members={"endorsements": list(ENDORSED_CHANNELS)})
 
     def rotate(self) -> None:
@@ -185,7 +146,7 @@ class Authority:
             "authorization_endpoint": f"{prefix}/oauth2{middle}/authorize",
             "token_endpoint": f"{prefix}/oauth2{middle}/token",
             "jwks_uri": f"{prefix}/discovery{middle}/keys",
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code", "id_token"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -214,17 +175,26 @@ class Authority:
     # Tokens
 
     def issue(
-        self, tenant: str, form: Mapping[str, str], *, endpoint_version: TokenVersion
+        self,
+        tenant: str,
+        form: Mapping[str, str],
+        *,
+        endpoint_version: TokenVersion,
+        base_url: str | None = None,
     ) -> dict[str, Any]:
-        """Answer a client credentials request as Entra does; `GrantRefused` if it would not."""
+        """Answer a client credentials request as Entra does; `GrantRefused` if it would not.
+
+        `base_url` is the address that the request came to, as an assertion may name it.
+        """
         tid = tenant_id(tenant)
         if form.get("grant_type") != "client_credentials":
             raise GrantRefused("grant")
-        client = self._client(form, tenant=tid)
+        audiences = _token_urls(tenant, {base_url or self._base_url, self._base_url})
+        client, proof = self._client(form, tenant=tid, audiences=audiences)
         resource = _resource(form, endpoint_version=endpoint_version)
         audience, version = self._audience(resource, tenant=tid)
         token = self.app_token(
-            client_id=client.app_id, audience=audience, version=version, tenant=tid
+            client_id=client.app_id, audience=audience, version=version, tenant=tid, proof=proof
         )
         if endpoint_version == "2.0":
             return {
@@ -251,6 +221,7 @@ class Authority:
         version: TokenVersion = "2.0",
         tenant: str | None = None,
         lifetime: float = 3600,
+        proof: Proof = SECRET,
         **claims: Any,
     ) -> str:
         """An app-only token as Entra makes them, without asking whether it should be made.
@@ -265,7 +236,7 @@ class Authority:
             "aud": audience,
             "iss": _issuer(tid, version),
             **self._times(lifetime),
-            **_client_claims(client_id, tenant=tid, version=version),
+            **_client_claims(client_id, tenant=tid, version=version, proof=proof),
             "idtyp": "app",
             "oid": principal,
             "sub": principal,
@@ -291,16 +262,30 @@ class Authority:
         """The error document of a refused request, with this authority's time and a new id."""
         return refused.body(now=self._now(), trace=self._new_id())
 
-    def _client(self, form: Mapping[str, str], *, tenant: str) -> LabApp:
-        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-        if not client_id or not secret:
+    def _client(
+        self, form: Mapping[str, str], *, tenant: str, audiences: Collection[str]
+    ) -> tuple[LabApp, Proof]:
+        secret, assertion = form.get("client_secret", ""), form.get("client_assertion", "")
+        client_id = form.get("client_id") or claimed_app_id(assertion)
+        if not client_id:
             raise GrantRefused("parameter")
+        is_assertion = form.get("client_assertion_type") == ASSERTION_TYPE
+        if not secret and not (assertion and is_assertion):
+            raise GrantRefused("proof")
         client = self._app(client_id)
         if client is None or not client.is_known_in(tenant):
             raise GrantRefused("client")
-        if not hmac.compare_digest(secret.encode(), client.secret.encode()):
-            raise GrantRefused("secret")
-        return client
+        if secret:
+            _check_secret(secret, client)
+            return client, SECRET
+        self._assertions.check(
+            assertion,
+            client_id=client.app_id,
+            certificates=client.registered,
+            audiences=audiences,
+            now=self._now(),
+        )
+        return client, CERTIFICATE
 
     def _audience(self, resource: str, *, tenant: str) -> tuple[str, TokenVersion]:
         if resource in CHANNEL_SCOPES:
@@ -329,10 +314,23 @@ def _issuer(tenant: str, version: TokenVersion) -> str:
     return f"https://login.microsoftonline.com/{tenant}/v2.0"
 
 
-def _client_claims(client_id: str, *, tenant: str, version: TokenVersion) -> dict[str, str]:
+def _check_secret(secret: str, client: LabApp) -> None:
+    # An app with a certificate alone has no secret, not an empty one.
+    if not client.secret or not hmac.compare_digest(secret.encode(), client.secret.encode()):
+        raise GrantRefused("secret")
+
+
+def _token_urls(tenant: str, bases: Iterable[str]) -> frozenset[str]:
+    paths = (f"/{tenant}/oauth2/v2.0/token", f"/{tenant}/oauth2/token")
+    return frozenset(base + path for base in bases for path in paths)
+
+
+def _client_claims(
+    client_id: str, *, tenant: str, version: TokenVersion, proof: Proof
+) -> dict[str, str]:
     if version == "1.0":
-        return {"appid": client_id, "appidacr": "1", "idp": _issuer(tenant, "1.0")}
-    return {"azp": client_id, "azpacr": "1"}
+        return {"appid": client_id, "appidacr": proof, "idp": _issuer(tenant, "1.0")}
+    return {"azp": client_id, "azpacr": proof}
 
 
 def _resource(form: Mapping[str, str], *, endpoint_version: TokenVersion) -> str:

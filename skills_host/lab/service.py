@@ -19,7 +19,8 @@ from quart import Quart, Response, jsonify, request
 
 from skills_host.auth.denials import Denied
 from skills_host.errors import BadInput, SettingsError, SkillsHostError, error_body
-from skills_host.lab.authority import Authority, GrantRefused, TokenVersion
+from skills_host.lab.authority import Authority, TokenVersion
+from skills_host.lab.refusals import GrantRefused
 from skills_host.lab.tls import LAB_HOSTS
 from skills_host.transport import is_loopback
 from skills_host.web import server
@@ -112,8 +113,10 @@ def _serve_lab_routes(app: Quart, authority: Authority, *, mint_secret: str) -> 
 
 
 async def _issued(authority: Authority, tenant: str, *, endpoint_version: TokenVersion) -> Response:
-    form = await request.form
-    return _unstored(authority.issue(tenant, form.to_dict(), endpoint_version=endpoint_version))
+    form = (await request.form).to_dict()
+    return _unstored(
+        authority.issue(tenant, form, endpoint_version=endpoint_version, base_url=_base_url())
+    )
 
 
 def _minted(authority: Authority, body: bytes) -> str:

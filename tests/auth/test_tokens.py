@@ -277,6 +277,34 @@ async def test_an_answer_without_a_usable_token_gives_none(
     assert (await refusal(tokens)).reason is None
 
 
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ([700027], "invalid_client (AADSTS700027)"),
+        ([], "invalid_client"),
+        (["700027"], "invalid_client"),
+        ([True], "invalid_client"),
+        ([10**400], "invalid_client"),
+        ({"a": 1}, "invalid_client"),
+    ],
+)
+async def test_a_refusal_says_its_number(
+    tokens: TokenSource,
+    authority: Authority,
+    caplog: pytest.LogCaptureFixture,
+    numbers: object,
+    shown: str,
+) -> None:
+    """It tells a wrong secret from a certificate that is not registered."""
+    body = json.dumps({"error": "invalid_client", "error_codes": numbers}).encode()
+    authority.answer = Response(401, body=body)
+    with caplog.at_level(logging.WARNING):
+        error = await refusal(tokens)
+
+    assert error.reason == shown
+    assert caplog.messages == [f"no token for {SKILL}/.default: {shown}"]
+
+
 async def test_a_failure_shows_neither_the_secret_nor_the_description(
     tokens: TokenSource, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:

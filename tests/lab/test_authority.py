@@ -6,16 +6,20 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from skills_host.auth.certificates import BadCertificate
 from skills_host.lab.authority import (
     BOTFRAMEWORK_TENANT,
-    FAULTS,
     Authority,
-    GrantRefused,
     LabApp,
     TokenVersion,
 )
+from skills_host.lab.refusals import FAULTS, GrantRefused
+from tests.auth.pairs import bot_pair, pair
 from tests.lab.world import CHANNEL, LAB_URL, ROOT_ID, SINGLE_ID, SKILL_ID, TENANT, Clock
+
+ODD = ec.generate_private_key(ec.SECP256R1())
 
 
 def form(scope: str = f"{SKILL_ID}/.default", **changes: str) -> dict[str, str]:
@@ -122,7 +126,13 @@ REFUSED: dict[str, tuple[str, str, dict[str, str]]] = {
     "a wrong secret": ("secret", "common", {"client_secret": "guessed"}),
     "an unknown client": ("client", "common", {"client_id": TENANT}),
     "a client id that is no guid": ("client", "common", {"client_id": "root"}),
-    "a missing secret": ("parameter", "common", {"client_secret": ""}),
+    "a missing client id": ("parameter", "common", {"client_id": ""}),
+    "no proof": ("proof", "common", {"client_secret": ""}),
+    "an assertion without its type": (
+        "proof",
+        "common",
+        {"client_secret": "", "client_assertion": "x"},
+    ),
     "a missing scope": ("parameter", "common", {"scope": ""}),
     "another grant": ("grant", "common", {"grant_type": "password"}),
     "a scope without default": ("scope", "common", {"scope": SKILL_ID}),
@@ -150,7 +160,7 @@ def test_a_grant_is_refused_for(authority: Authority, reason: str) -> None:
     body = authority.refusal(refused.value)
     assert refused.value.fault == FAULTS[fault]
     assert body["error"] == FAULTS[fault].error and body["error_codes"] == [FAULTS[fault].number]
-    assert "secret" not in str(body).replace("client_secret", "").replace("client secret", "")
+    assert not {"root-secret", "guessed"} & set(str(body).replace("'", " ").split())
 
 
 def test_a_wrong_secret_is_401_invalid_client() -> None:
@@ -236,7 +246,25 @@ def test_an_apps_secret_is_not_shown() -> None:
     assert "hidden" not in repr(LabApp(ROOT_ID, "hidden"))
 
 
-def test_an_app_without_secret_is_refused() -> None:
+def test_an_app_without_proof_is_refused() -> None:
     """It could be impersonated by anyone."""
-    with pytest.raises(ValueError, match="secret"):
-        LabApp(ROOT_ID, "")
+    with pytest.raises(ValueError, match="secret or a certificate"):
+        LabApp(ROOT_ID)
+
+
+def test_an_app_with_a_certificate_needs_no_secret() -> None:
+    """Nor does an empty one open it."""
+    app = LabApp(ROOT_ID, certificate=bot_pair().pem.decode())
+    authority = Authority(apps=[app], base_url=LAB_URL)
+
+    for secret in (" ", "None", "root-secret"):
+        with pytest.raises(GrantRefused) as refused:
+            authority.issue("common", form(client_secret=secret), endpoint_version="2.0")
+        assert refused.value.fault == FAULTS["secret"]
+
+
+@pytest.mark.parametrize("pem", ["certificate", pair("odd", key=ODD).pem.decode()])
+def test_a_certificate_that_verifies_nothing_is_refused(pem: str) -> None:
+    """At once, and not when its app asks for a token."""
+    with pytest.raises(BadCertificate):
+        LabApp(ROOT_ID, certificate=pem)

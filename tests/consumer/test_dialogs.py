@@ -481,3 +481,29 @@ async def test_invoke_that_is_refused(town: Town, status: int, posts: int, answe
     invokes = [request for request in got if b'"invoke"' in (request.body or b"")]
 
     assert (answer.status, len(invokes)) == (answered, posts)
+
+
+@pytest.mark.parametrize("echo", DELIVERIES)
+async def test_root_answers_an_event_while_the_skill_waits(
+    empty_town: Town, echo: dict[str, str]
+) -> None:
+    """A skill asks its root for something with an event, and gets it with one."""
+    bot, root = Bot(), Root()
+
+    @bot.on_message
+    async def ask(turn: Turn) -> None:
+        await turn.send(Activity.make("event", name="who"))
+        await turn.send("asked")
+
+    @bot.on_event("this one")
+    async def told(turn: Turn) -> None:
+        await turn.send(f"told {turn.activity.value}")
+
+    @root.on_event("who")
+    async def answer(turn: Turn) -> None:
+        await root.skills.send(turn, Activity.make("event", name="this one", value="ann"))
+
+    await empty_town.start_skill("echo", bot)
+    await empty_town.start_root(root=root, echo=echo | {"seconds": 5})
+
+    assert sorted(await empty_town.say("echo")) == ["asked", "told ann"]

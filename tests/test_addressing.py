@@ -19,6 +19,7 @@ from skills_host.addressing import (
     reply_to,
     restored_for_user,
     session_key,
+    tidied,
 )
 from skills_host.reference import ConversationReference
 from skills_host.wire import decode, decode_members
@@ -282,3 +283,116 @@ def test_different_parts_give_different_keys(one: list[str], other: list[str]) -
     one, other = one or [""], other or [""]
 
     assert (joined_key(*one) == joined_key(*other)) == (one == other)
+
+
+@pytest.mark.parametrize("change", [{"channel_id": "other"}, {"from_": {"id": "bob"}}, {}])
+def test_conversation_of_a_caller_is_one_session(change: dict[str, Any]) -> None:
+    """The caller gave it its id; an end may come without channel and user, groups or not."""
+    whole = said_by("ann", is_group=True)
+    bare = whole.with_(channel_id=None, from_=None, conversation={"id": "c1"})
+
+    key = session_key("skill", whole.with_(**change), caller="root")
+    assert key == session_key("skill", bare, caller="root")
+
+
+def test_callers_do_not_share_a_session() -> None:
+    """Nor does a caller share one with a channel."""
+    said = said_by("ann")
+    callers = ("", "one", "two", "test")
+
+    assert len({session_key("skill", said, caller=caller) for caller in callers}) == 4
+
+
+# Without what most send
+
+
+@pytest.mark.parametrize("recipient", [None, {}, {"role": "skill"}, {"id": ""}])
+def test_bot_has_an_account_even_if_nobody_says_which(recipient: Any) -> None:
+    """Strict peers refuse answers that come from nobody."""
+    reference = reference_of(MESSAGE.with_(recipient=recipient), bot_id="app")
+
+    assert reply_to(reference, Activity.make("message")).from_.id == "app"
+
+
+def test_account_that_is_known_stays() -> None:
+    assert reference_of(MESSAGE, bot_id="app").bot == MESSAGE.raw("recipient")
+
+
+def test_channel_of_the_agents_sdk_for_javascript() -> None:
+    """It writes `_channelId`; others get `channelId`."""
+    odd = MESSAGE.with_(channel_id=None).with_raw({"_channelId": b'"odd"'})
+    sent = forwarded(odd)
+
+    assert (odd.channel_id, reference_of(odd).channel_id) == ("odd", "odd")
+    assert (sent.raw("channelId"), sent.get("relatesTo")["channelId"]) == (b'"odd"', "odd")
+    assert reply_to(reference_of(odd), Activity.make("typing")).raw("channelId") == b'"odd"'
+
+
+def test_known_channel_comes_before_the_odd_one() -> None:
+    both = MESSAGE.with_raw({"_channelId": b'"odd"'})
+
+    assert both.channel_id == "test"
+    assert forwarded(both).raw("channelId") == b'"test"'
+
+
+# Tidied for strict peers
+
+UNTOUCHED: dict[str, bytes] = {
+    "value": b'{"a":null,"b":""}',
+    "channelData": b'{"a":null,"b":[""]}',
+    "entities": b'[{"type":"x","a":null,"b":""}]',
+    "text": b'""',
+    "x-unknown": b'{"a":null}',
+    "attachments": b'[{"contentType":"x","content":{"a":null,"b":""}}]',
+}
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+def test_what_somebody_may_mean_is_not_tidied(name: str) -> None:
+    """Byte for byte."""
+    activity = Activity({"type": b'"message"', name: UNTOUCHED[name]})
+
+    assert tidied(activity).raw(name) == UNTOUCHED[name]
+
+
+@pytest.mark.parametrize("raw", [b"null", b'""'])
+def test_whole_payload_is_not_tidied(raw: bytes) -> None:
+    """An empty result is a result."""
+    activity = Activity({"type": b'"endOfConversation"', "value": raw})
+
+    assert tidied(activity).members["value"] == raw
+
+
+TIDIED: dict[str, tuple[bytes, bytes | None]] = {
+    "locale": (b'""', None),
+    "id": (b"null", None),
+    "from": (b'{"id":"a","name":"","role":null}', b'{"id":"a"}'),
+    "recipient": (b'{"id":"a","x":{"y":null}}', b'{"id":"a","x":{"y":null}}'),
+    "conversation": (b'{"id":"a","tenantId":null,"n":1.10}', b'{"id":"a","n":1.10}'),
+    "attachments": (
+        b'[{"contentType":"x","name":null,"contentUrl":"","content":null}]',
+        b'[{"contentType":"x","content":null}]',
+    ),
+    "suggestedActions": (
+        b'{"to":null,"actions":[{"type":"imBack","title":"a","image":null,"value":null}]}',
+        b'{"actions":[{"type":"imBack","title":"a","value":null}]}',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIDIED)
+def test_nothing_in_typed_members_is_left_out(name: str) -> None:
+    """Nulls and empty strings."""
+    raw, expected = TIDIED[name]
+
+    assert tidied(Activity({"type": b'"message"', name: raw})).raw(name) == expected
+
+
+@given(activities())
+@settings(max_examples=40)
+def test_tidy_activity_stays_as_it_is(data: bytes) -> None:
+    """Tidying twice is tidying once."""
+    activity = Activity.parse(data).with_(attachments=None)
+    once = tidied(activity)
+
+    assert tidied(once) == once

@@ -121,6 +121,7 @@ async def test_cancelling(cell: Cell) -> None:
     end = await end_after(cell, call)
     is_here = end.sent["conversation"]["id"] == call.sent["conversation"]["id"]
 
+    assert end.status // 100 == 2
     assert cell.role != "skill" or end.sent["code"] == "userCancelled"
     cell.check("cancelled", heard, ["cancelled"] if cell.role == "consumer" else works)
     cell.check("cancel", [is_here, await counted(cell, call)], [True, "1 messages"])

@@ -132,7 +132,8 @@ class SkillHost:
             sent = await turn.relay(activity, reply_to_id=answers)
             if sent:
                 noted = self.noted(conversation.handle, conversation.skill_app_id, sent)
-                await turn.save([noted])
+                # Not with the turn's state: a conflict there would leave the skill without it.
+                await self._store.write([noted])
 
         if activity.type == "endOfConversation":
             await self._end(conversation, activity, identity)

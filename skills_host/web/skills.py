@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from quart import Blueprint, Response, request
 
@@ -209,5 +209,6 @@ def _two(ids: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _raw_path() -> bytes:
-    raw: bytes = request.scope.get("raw_path") or request.path.encode()
+    # A server that does not give it has decoded the ids already; twice would make others of them.
+    raw: bytes = request.scope.get("raw_path") or quote(request.path).encode()
     return raw.partition(b"?")[0]

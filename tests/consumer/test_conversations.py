@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
+from skills_host.settings import Operation, Policy
 from skills_host.store.seal import Keys
 from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Request
+from skills_host.wire import encode
 from tests.conftest import open_town
 from tests.consumer.roots import Witness
 from tests.world import IDS, SKILLS, Town
@@ -157,6 +161,90 @@ async def test_end_of_an_old_conversation_leaves_the_floor(
     active = (await conversations.floor(PLACE.session)).session.active
     assert active is not None
     assert active.skill == "booking"
+
+
+LISTED = replace(ECHO, operations={Operation.LIST: Policy.ALLOWED})
+
+
+def place_of(n: int, tenant: str | None = None) -> Place:
+    """The place of a conversation of its own."""
+    account = {"id": f"c{n}"} | ({"tenantId": tenant} if tenant else {})
+    reference = ConversationReference("console", "http://c", encode(account))
+    return Place(reference, "scope", f"session-{n}")
+
+
+async def opened(
+    conversations: Conversations, n: int, tenant: str | None = None, *, with_floor: bool = True
+) -> str:
+    """The handle of a conversation that begins with the skill."""
+    return await conversations.open(LISTED, place_of(n, tenant), with_floor=with_floor)
+
+
+async def test_owned_are_found_by_tenant(conversations: Conversations) -> None:
+    """In any letters; a tenant is not found by the beginning of its name."""
+    first = await opened(conversations, 1, "T-1")
+    await opened(conversations, 2, "t-11")
+    await opened(conversations, 3)
+    found, more = await conversations.owned(IDS["echo"], tenant="t-1", limit=9)
+
+    assert [conversation.handle for conversation in found] == [first]
+    assert more == ""
+    assert len((await conversations.owned(IDS["echo"], limit=9))[0]) == 3
+    assert await conversations.owned(IDS["booking"], limit=9) == ([], "")
+
+
+async def test_owned_are_found_in_pages(conversations: Conversations) -> None:
+    """Each once, and never more than asked for."""
+    handles = {await opened(conversations, n) for n in range(5)}
+    found: list[str] = []
+    after = ""
+    while True:
+        page, after = await conversations.owned(IDS["echo"], after=after, limit=2)
+        assert len(page) <= 2
+        found += [conversation.handle for conversation in page]
+        if not after:
+            break
+
+    assert sorted(found) == sorted(handles)
+
+
+async def test_skill_that_may_not_ask_is_not_listed(
+    conversations: Conversations, store: SqliteStore
+) -> None:
+    """Nobody pays for what nobody asks."""
+    await given(conversations, store)
+
+    assert await conversations.owned(IDS["echo"], limit=9) == ([], "")
+    assert await store.scan("owned", limit=9) == []
+
+
+async def test_ended_conversation_is_not_owned(
+    conversations: Conversations, store: SqliteStore
+) -> None:
+    handle = await opened(conversations, 1)
+    await conversations.end("session-1", handle)
+
+    assert await conversations.owned(IDS["echo"], limit=9) == ([], "")
+    assert await store.scan("owned", limit=9) == []
+
+
+async def test_two_that_open_at_once_share_the_floor(conversations: Conversations) -> None:
+    """One takes it, the other finds it taken by the same skill."""
+    handles = await asyncio.gather(*(opened(conversations, 1) for _ in range(3)))
+    active = (await conversations.floor("session-1")).session.active
+
+    assert active is not None
+    assert set(handles) == {active.handle}
+
+
+async def test_opening_without_the_floor_leaves_it(conversations: Conversations) -> None:
+    """Whoever has it."""
+    first = await opened(conversations, 1)
+    second = await opened(conversations, 1, with_floor=False)
+    active = (await conversations.floor("session-1")).session.active
+
+    assert active is not None
+    assert active.handle == first != second
 
 
 async def test_turn_that_lost_the_floor_decides_again(

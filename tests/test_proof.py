@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+import tomllib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,12 +14,13 @@ import jwt
 import pytest
 
 from skills.echo import bot as echo
+from skills_host.configuration import from_mapping
 from skills_host.errors import SettingsError
 from skills_host.lab.authority import Authority, LabApp
 from skills_host.lab.service import create_lab
 from tests.auth.pairs import Pair, pair
 from tests.conftest import new_folder
-from tests.world import IDS, LAB, ROOT, SKILLS, Lab, Town, bot_settings, skill_settings
+from tests.world import IDS, LAB, ROOT, SKILLS, Lab, Town, bot_settings, skill_settings, until
 
 NOW = time.time()
 TOKEN_URL = f"{LAB}/botframework.com/oauth2/v2.0/token"
@@ -124,6 +127,37 @@ async def test_an_end_in_sight_is_announced(
     assert ("bots.echo: its certificate expires in" in caplog.text) == said
 
 
+async def test_a_running_host_announces_it_again_when_it_gets_serious(
+    town: Town, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each step, however often it looks."""
+    monkeypatch.setattr("skills_host.app.SWEEP_SECONDS", 0.001)
+    town.now = lambda: NOW
+    with caplog.at_level(logging.WARNING, logger="skills_host.app"):
+        await start_echo(town, pair("echo", begins=NOW - 60, days=29))
+        town.now = lambda: NOW + 23 * 86400
+        await until(lambda: "expires in 6.0 days" in caplog.text)
+        town.now = lambda: NOW + 28.5 * 86400
+        await until(lambda: "expires in 0.5 days" in caplog.text)
+
+    assert caplog.text.count("its certificate expires in") == 3
+
+
 async def test_an_expired_certificate_starts_no_host(town: Town) -> None:
     with pytest.raises(SettingsError, match=r"bots\.echo\.credential\.certificate: .* has expired"):
         await start_echo(town, pair("echo", begins=NOW - 86400, days=0.5))
+
+
+# The page
+
+
+def test_the_pages_examples_are_sound() -> None:
+    """Each way to write a credential is one that settings take."""
+    page = (Path(__file__).parent.parent / "docs" / "identity.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("credential = ")]
+
+    for line in lines:
+        tables = {"bots": {"root": bot_settings("root", "root") | tomllib.loads(line)}}
+        environ = {"BOT_PFX_PASSWORD": "hush", "BOT_CERTIFICATE": public(OWN)}
+        assert from_mapping(tables, environ, read_file=lambda name: b"content")
+    assert len(lines) == 6

@@ -28,7 +28,7 @@ STRANGER = pair("other")
 NUMBERS = count()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def authority(clock: Clock) -> Authority:
     """A root with a certificate, and a skill with a secret."""
     apps = (

@@ -16,6 +16,7 @@ __all__ = ["ACTIVITY", "INVOKE_RESPONSE", "Frame", "FrameReader", "frame_of"]
 ACTIVITY = "activity"
 INVOKE_RESPONSE = "invokeResponse"
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -28,8 +29,9 @@ class Frame:
 
 
 def frame_of(event: str, data: bytes) -> bytes:
-    """One event as it is written; `data` is JSON, which has no line ends of its own."""
-    return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), data)
+    """One event as it is written; `data` is JSON, where a line end is never more than space."""
+    line = data.translate(_ONE_LINE)
+    return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), line)
 
 
 class FrameReader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,13 @@ def test_frames_are_read_in_any_pieces(end: bytes, at: list[int]) -> None:
 def test_what_a_frame_may_hold(text: bytes, frames: list[Frame]) -> None:
     """As the standard for event streams says."""
     assert read(text) == frames
+
+
+def test_json_of_several_lines_is_one_frame() -> None:
+    """Members keep the bytes that a peer wrote, its line ends among them."""
+    (frame,) = read(frame_of("activity", b'{\r\n "type": "typing"\n}'))
+
+    assert json.loads(frame.data) == {"type": "typing"}
 
 
 @pytest.mark.parametrize("rest", [b"data: half", b"event: activity\r\n", b"data: {}\r\n"])

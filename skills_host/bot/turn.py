@@ -9,7 +9,13 @@ from functools import partial
 from typing import Any
 
 from skills_host.activity import Activity, ChannelAccount, viewed
-from skills_host.addressing import end_of_conversation, reply_to, restored_for_user, tidied
+from skills_host.addressing import (
+    end_of_conversation,
+    received_in,
+    reply_to,
+    restored_for_user,
+    tidied,
+)
 from skills_host.auth.claims import Identity
 from skills_host.bot.channel import (
     Channel,
@@ -106,7 +112,7 @@ class Turn:
         self.speaker = speaker
         self.invoke_response: InvokeResponse | None = None
         self.has_ended = False
-        self.posted: set[tuple[str, ...]] = set()
+        self._posted: set[tuple[str, ...]] = set()
         self._store = store
         self._hooks = hooks
         self._effects = 0
@@ -128,6 +134,35 @@ class Turn:
         The audience tells: the identity of a callback's turn is that of the bot's own skill.
         """
         return "://" not in self.audience
+
+    @contextmanager
+    def about(self, activity: Activity, speaker: str) -> Iterator[None]:
+        """For as long as it lasts, the turn is about what a skill said."""
+        own = self.activity, self.speaker
+        self.activity, self.speaker = received_in(activity, self.reference), speaker
+        try:
+            yield
+        finally:
+            self.activity, self.speaker = own
+
+    def as_said(self, activity: Activity) -> Activity:
+        """An activity of the bot's own as if the turn's user had sent it, for a skill.
+
+        What it lacks of id, locale and channel data is the turn's. A skill may take a second
+        activity with the same id for the first one, delivered again: then the id gets a number.
+        """
+        made = received_in(activity, self.reference)
+        lacking = ("id", "locale", "channelData")
+        made = made.with_raw({name: made.raw(name) or self.activity.raw(name) for name in lacking})
+        number = 1
+        while activity.id is None and made.id and _mark(made) in self._posted:
+            number += 1
+            made = made.with_(id=f"{self.activity.id}|{number}")
+        return made
+
+    def note_posted(self, activity: Activity) -> None:
+        """Remember that a skill was sent this activity in this turn."""
+        self._posted.add(_mark(activity))
 
     async def send(self, activity: Activity | str) -> str:
         """Say something to the user; the channel's id of it, or an empty string.
@@ -252,6 +287,10 @@ class Turn:
         """Only the first answer to an invoke counts."""
         if self.invoke_response is None:
             self.invoke_response = invoke_response_of(activity.value)
+
+
+def _mark(activity: Activity) -> tuple[str, ...]:
+    return activity.type, activity.name or "", activity.id or ""
 
 
 def _member(raw: bytes) -> ChannelAccount:

@@ -7,8 +7,8 @@ is open: callbacks, an end among them, come meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -105,7 +105,7 @@ class SkillDialogs:
         `KeyError` for a skill that is not registered, `ValueError` for an end: it begins nothing.
         """
         registered = self._skills()[skill]
-        outgoing = turn.activity if activity is None else _in_turn(activity, turn)
+        outgoing = turn.activity if activity is None else turn.as_said(activity)
         if outgoing.type == "endOfConversation":
             raise ValueError("an end begins nothing; give the skill an activity of its own")
         for _ in range(ATTEMPTS):
@@ -199,7 +199,7 @@ class SkillDialogs:
             service_url=self._host_url,
             delivery_mode=None if mode is Delivery.NORMAL else mode,
         )
-        turn.posted.add(_mark(activity))
+        turn.note_posted(activity)
         is_invoke = activity.type == "invoke"
         heard = _Heard(answers_turn=is_invoke and activity is turn.activity)
 
@@ -247,7 +247,7 @@ class SkillDialogs:
 
         If it `climbs`, it is passed on as in `ended`.
         """
-        with _from_skill(turn, end_of_conversation(code=code), skill):
+        with turn.about(end_of_conversation(code=code), skill):
             if not await self._bot.handled(turn) and climbs:
                 await _pass_on(turn)
 
@@ -262,7 +262,7 @@ class SkillDialogs:
         if intercept is None or oauth_card_of(activity) is None:
             return False
         try:
-            with _from_skill(turn, activity, conversation.skill):
+            with turn.about(activity, conversation.skill):
                 return await intercept(turn, turn.activity)
         except Exception as exc:
             log.exception("the hook on OAuth cards failed: %s", type(exc).__name__)
@@ -271,7 +271,7 @@ class SkillDialogs:
     # How it is done
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
-        outgoing = _in_turn(activity, turn)
+        outgoing = turn.as_said(activity)
         for _ in range(ATTEMPTS):
             floor = await self._conversations.floor(turn.session)
             active = floor.session.active
@@ -292,7 +292,7 @@ class SkillDialogs:
         if reply.type == "invokeResponse" and not heard.answers_turn:
             heard.response = heard.response or invoke_response_of(reply.value)
             return
-        with _from_skill(turn, reply, conversation.skill):
+        with turn.about(reply, conversation.skill):
             if is_for_bot(reply):
                 await self._bot.handled(turn)
             elif not await self.intercepted(turn, conversation, reply):
@@ -301,7 +301,7 @@ class SkillDialogs:
     async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: _Heard) -> None:
         end = heard.end
         if end is not None and await self._conversations.end(turn.session, conversation.handle):
-            with _from_skill(turn, end, conversation.skill):
+            with turn.about(end, conversation.skill):
                 await self.ended(turn)
 
     async def _failed(
@@ -356,23 +356,6 @@ def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery
     return skill.invoke_delivery if mode is Delivery.NORMAL and activity.type == "invoke" else mode
 
 
-def _in_turn(activity: Activity, turn: Turn) -> Activity:
-    """An activity of the root's own as if the turn's user had sent it."""
-    made = received_in(activity, turn.reference)
-    lacking = ("id", "locale", "channelData")
-    made = made.with_raw({name: made.raw(name) or turn.activity.raw(name) for name in lacking})
-    # A skill may take a second activity with the same id for the first one, delivered again.
-    number = 1
-    while activity.id is None and made.id and _mark(made) in turn.posted:
-        number += 1
-        made = made.with_(id=f"{turn.activity.id}|{number}")
-    return made
-
-
-def _mark(activity: Activity) -> tuple[str, ...]:
-    return activity.type, activity.name or "", activity.id or ""
-
-
 def _response(turn: Turn, answer: SkillAnswer, heard: _Heard) -> InvokeResponse:
     """The response to an invoke that was posted; that of the turn's own becomes the turn's."""
     response = turn.invoke_response if heard.answers_turn else heard.response
@@ -387,14 +370,3 @@ async def _pass_on(turn: Turn) -> None:
     """Tell the caller of a root that is itself a skill about an end that nobody handled."""
     end = turn.activity
     await turn.end(end.value, code=end.code or "completedSuccessfully", text=end.text)
-
-
-@contextmanager
-def _from_skill(turn: Turn, activity: Activity, skill: str) -> Iterator[None]:
-    """For as long as it lasts, the turn is about what a skill said."""
-    own = turn.activity, turn.speaker
-    turn.activity, turn.speaker = received_in(activity, turn.reference), skill
-    try:
-        yield
-    finally:
-        turn.activity, turn.speaker = own

@@ -491,3 +491,89 @@ async def test_channel_that_refuses_is_not_blamed_on_the_caller(town: Town) -> N
     answer = await town.post("hello")
 
     assert (answer.status, decode(answer.body)["error"]["code"]) == (502, "channel-failed")
+
+
+# What may answer an open turn
+
+
+class Busy(Bot):
+    """Notes what it gets; its first message keeps it busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[str] = []
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.on_message(self._note)
+        self.on_activity("event", "invoke")(self._note)
+
+    async def _note(self, turn: Turn) -> None:
+        self.got.append(turn.text or turn.activity.type)
+        if turn.text == "first":
+            self.begun.set()
+            await self.go.wait()
+        turn.respond(200)
+
+
+async def from_caller(town: Town, text: str, **members: Any) -> tuple[int, str]:
+    """Post an activity to the echo skill as its caller does."""
+    said = town.console.activity(text, user="ann", conversation="c1") | members
+    headers, url = town.bearer("root", audience="echo"), f"{SKILLS['echo']}/api/messages"
+    return await town.call("POST", url, headers, json.dumps(said).encode())
+
+
+@pytest.mark.parametrize("type", ["event", "invoke"])
+async def test_callers_answer_does_not_wait_for_the_turn(empty_town: Town, type: str) -> None:
+    """It may be what the open turn waits for; what the user says next waits."""
+    bot = Busy()
+    await empty_town.start_skill("echo", bot)
+    first = asyncio.create_task(from_caller(empty_town, "first"))
+    await bot.begun.wait()
+    second = asyncio.create_task(from_caller(empty_town, "second"))
+    await until(lambda: len(empty_town.records("inbound", of="echo")) == 2)
+
+    assert await from_caller(empty_town, "", type=type, name="x") == (200, "")
+    assert bot.got == ["first", type]
+    bot.go.set()
+    assert {*await asyncio.gather(first, second)} == {(200, "")}
+    assert bot.got == ["first", type, "second"]
+
+
+async def test_words_wait_for_an_event_before_them(empty_town: Town) -> None:
+    """An event that nothing is open before is a turn like others."""
+    bot, begun, go = Busy(), asyncio.Event(), asyncio.Event()
+
+    async def slow(turn: Turn, call_next: Any) -> None:
+        if turn.activity.type == "event":
+            begun.set()
+            await go.wait()
+        await call_next(turn)
+
+    bot.use(slow)
+    bot.go.set()
+    await empty_town.start_skill("echo", bot)
+    event = asyncio.create_task(from_caller(empty_town, "", type="event", name="x"))
+    await begun.wait()
+    words = asyncio.create_task(from_caller(empty_town, "first"))
+    await until(lambda: len(empty_town.records("inbound", of="echo")) == 2)
+    go.set()
+    await asyncio.gather(event, words)
+
+    assert bot.got == ["event", "first"]
+
+
+async def test_channels_event_waits_for_the_turn(empty_town: Town) -> None:
+    """A channel answers nothing: its order is the user's."""
+    bot = Busy()
+    root = Root()
+    root.on_message("first")(bot._note)
+    root.on_event("x")(bot._note)
+    await empty_town.start_root(root=root)
+    first = asyncio.create_task(empty_town.post("first"))
+    await bot.begun.wait()
+    event = asyncio.create_task(empty_town.post("", type="event", name="x"))
+    await until(lambda: len(empty_town.records("inbound")) == 2)
+
+    assert bot.got == ["first"]
+    bot.go.set()
+    await asyncio.gather(first, event)
+    assert bot.got == ["first", "event"]

@@ -323,3 +323,21 @@ async def test_delivery_is_the_skills_or_the_calls(
     chosen = delivery or skill
     modes = [None if mode is Delivery.NORMAL else mode for mode in (chosen, chosen, skill)]
     assert asked == modes
+
+
+@pytest.mark.parametrize("invoke", list(Delivery))
+@pytest.mark.parametrize("delivery", list(Delivery))
+async def test_invokes_of_a_normal_skill_have_a_delivery_of_their_own(
+    empty_town: Town, delivery: Delivery, invoke: Delivery
+) -> None:
+    """Only in an answer can both replies and response be seen; other skills have theirs anyway."""
+    town = empty_town
+    town.send.faults[SKILLS["echo"]] = lambda _: Response(200)
+    await town.start_root(echo={"delivery": delivery, "invoke_delivery": invoke})
+    await town.post("echo")
+    await town.post("", type="invoke", name="ask")
+
+    chosen = invoke if delivery is Delivery.NORMAL else delivery
+    asked = town.to_skill("echo")[-1]
+    assert asked.type == "invoke"
+    assert asked.delivery_mode == (None if chosen is Delivery.NORMAL else chosen)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from skills.booking import bot as booking
 from skills.echo import bot as echo
@@ -25,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What only the suites of some folders look at."""
     text = "write docs/compatibility.md from what the interop tests observe"
     parser.addoption("--write-compatibility", action="store_true", help=text)
+
+
+# Enough to find what a change breaks; before a release, --hypothesis-profile=thorough.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=400, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

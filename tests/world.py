@@ -286,7 +286,8 @@ class Town:
 
     def handle(self, name: str) -> str:
         """The conversation id that the skill was given last."""
-        return self.to_skill(name)[-1].conversation.id or ""
+        posts = (r for r in reversed(self.send.sent) if r.url.startswith(SKILLS[name]))
+        return Activity.parse(next(posts).body or b"").conversation.id or ""
 
     async def callback(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skills_host.consumer.creation import Created, NewConversation
@@ -140,7 +140,6 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["tenantId", "channelData", "members", "isGroup", "activity", "bot"])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(NAMES, JSON, max_size=4))
 def test_any_request_fits_or_is_refused(members: dict[str, Any]) -> None:
     """Nothing that a skill writes is a failure of ours."""

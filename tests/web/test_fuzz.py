@@ -17,7 +17,6 @@ from tests.world import CONSOLE, Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 many = settings(
-    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -125,8 +125,8 @@ class Bot:
         """
         type = turn.activity.type
         # An end of the caller's is the bot's own; one of a skill's is not.
-        if type == "endOfConversation" and self._dialogs and turn.speaker is None:
-            turn.state.delete(PROPERTY)
+        if type == "endOfConversation" and turn.speaker is None:
+            self.leave_dialog(turn)
         if type in ("message", "event") and await self._in_dialog(turn):
             return True
         handler = self._handlers.get((type, self._subject(turn)))
@@ -136,6 +136,11 @@ class Bot:
             return False
         await handler(turn)
         return True
+
+    def leave_dialog(self, turn: Turn) -> None:
+        """Forget the dialog that the session is in, if it is in one."""
+        if self._dialogs:
+            turn.state.delete(PROPERTY)
 
     def _on(self, type: str, subjects: tuple[str | None, ...]) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:

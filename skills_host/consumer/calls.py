@@ -42,7 +42,7 @@ class OpenCalls:
             await said.join()
 
         task: asyncio.Task[_ResultT] = asyncio.create_task(call(hand_over))
-        task.add_done_callback(lambda _: said.put_nowait(None))
+        task.add_done_callback(lambda done: _finished(done, said))
         tasks = self._open.setdefault(handle, set())
         tasks.add(task)
         try:
@@ -63,3 +63,10 @@ class OpenCalls:
         """Cancel what is open with this handle; nothing, if nothing is."""
         for task in self._open.get(handle, ()):
             task.cancel()
+
+
+def _finished(done: asyncio.Task[Any], said: asyncio.Queue[Activity | None]) -> None:
+    said.put_nowait(None)
+    if not done.cancelled():
+        # If hearing failed before, nobody asks how the call ended.
+        done.exception()

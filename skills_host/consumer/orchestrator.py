@@ -154,6 +154,8 @@ class Orchestrator:
             text = skill.texts.cancelled if skill else None
             title = skill.title if skill else cancelled.skill
             await self._say(turn, text or self._root.texts.cancelled, title=title)
+        if not is_message:
+            self._root.leave_dialog(turn)
         # An end from the caller is known there; one that the user asked for is not.
         await self._dialogs.synthetic_end(turn, cancelled.skill, "userCancelled", climbs=is_message)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from skills_host import Activity, Bot, Root, Turn
+from skills_host.bot.dialog import Dialog, Step
 from skills_host.transport import Response
 from skills_host.wire import decode
 from tests.consumer.chains import ADDRESSES, start_chain, start_link
@@ -267,3 +268,27 @@ async def test_callers_of_one_skill_do_not_meet(empty_town: Town) -> None:
         await empty_town.call("POST", f"{ADDRESSES['echo']}/api/messages", headers, body)
 
     assert counts == [1, 1, 2]
+
+
+async def test_end_closes_the_dialog_of_a_middle_root_too(empty_town: Town) -> None:
+    """Also while a skill of its own has the floor."""
+    middle = Root()
+
+    async def finish(turn: Turn, answers: dict[str, Any]) -> None:
+        raise AssertionError("nobody answers")
+
+    form = middle.add(Dialog("form", [Step("name", "Who?")], finish=finish))
+
+    @middle.on_message("form")
+    async def ask(turn: Turn) -> None:
+        await form.begin(turn)
+        await middle.skills.begin(turn, "echo")
+
+    await start_chain(empty_town, ("root", Root()), ("booking", middle), ("echo", Last()))
+    await empty_town.say("booking")
+    assert await empty_town.say("form") == ["Who?", "heard message form"]
+    assert len(empty_town.records("state", of="booking")) == 1
+    await empty_town.say("cancel")
+    await empty_town.quiet()
+
+    assert empty_town.records("state", of="booking") == {}

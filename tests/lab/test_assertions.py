@@ -279,7 +279,11 @@ async def test_of_two_at_once_one_is_taken(authority: Authority, clock: Clock) -
     assert any(b"AADSTS50013" in answer.body for answer in answers)
 
 
-@pytest.mark.parametrize("thumbprint", [sha1(OWN.der).hexdigest(), sha256(OWN.der).hexdigest()])
+@pytest.mark.parametrize(
+    "thumbprint",
+    [sha1(OWN.der).hexdigest(), sha256(OWN.der).hexdigest()],
+    ids=["SHA-1", "SHA-256"],
+)
 def test_our_own_assertions_are_taken(authority: Authority, clock: Clock, thumbprint: str) -> None:
     """With and without a chain."""
     for chain in ((), (OWN.der,)):

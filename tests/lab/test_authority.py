@@ -263,7 +263,9 @@ def test_an_app_with_a_certificate_needs_no_secret() -> None:
         assert refused.value.fault == FAULTS["secret"]
 
 
-@pytest.mark.parametrize("pem", ["certificate", pair("odd", key=ODD).pem.decode()])
+@pytest.mark.parametrize(
+    "pem", ["certificate", pair("odd", key=ODD).pem.decode()], ids=["no PEM", "odd key"]
+)
 def test_a_certificate_that_verifies_nothing_is_refused(pem: str) -> None:
     """At once, and not when its app asks for a token."""
     with pytest.raises(BadCertificate):

@@ -108,7 +108,7 @@ def create_app(
     Settings are checked here; stores and keys are opened when the application starts, and it
     does not start without them. Raises `SettingsError`.
     """
-    app = Quart("skills_host")
+    app = Quart("skills_host", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.host.limits.body_bytes
     app.config["BODY_TIMEOUT"] = settings.host.limits.body_seconds
     app.url_map.strict_slashes = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skills.booking import bot as booking
-from tests.world import ROOT, SKILLS, Town
+from tests.world import IDS, ROOT, SKILLS, Town
 
 BOOKED = "Booked: Lisbon on 2030-05-17. Have a good trip!"
 
@@ -54,6 +54,17 @@ async def test_skill_changes_after_a_restart_what_it_sent_before(town: Town) -> 
 
     assert changed == (200, "")
     assert foreign == (403, "not-activity-owner")
+
+
+async def test_conversation_of_a_skill_that_is_another_bot_now_is_refused(town: Town) -> None:
+    """Its policy would be that of somebody else."""
+    await town.say("echo")
+    handle = town.handle("echo")
+    await town.stop(ROOT)
+    await town.start_root(echo={"app_id": IDS["booking"]}, booking={"app_id": IDS["echo"]})
+
+    late = await town.callback("echo", handle, {"type": "message", "text": "late"})
+    assert late == (403, "skill-not-allowed")
 
 
 async def test_redelivery_after_a_restart_has_one_effect(town: Town) -> None:

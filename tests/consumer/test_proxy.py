@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from skills_host import Root, Turn
+from skills_host.bot.handlers import Handler
+from skills_host.errors import TransportFailed
 from skills_host.settings import Operation
 from skills_host.transport import Request, Response
 from tests.conftest import new_folder, open_town
@@ -147,6 +150,49 @@ async def test_questions_end_with_the_conversation(talk: Town) -> None:
     for method, path, body in PASSED.values():
         assert (await asked(talk, method, f"/v3/conversations/{handle}{path}", body)).status == 404
     assert not got
+
+
+async def test_question_that_the_roots_middleware_stops_is_refused(lab: Lab) -> None:
+    """The root's own code has the last word."""
+    root = Root()
+
+    async def no_questions(turn: Turn, call_next: Handler) -> None:
+        if turn.activity.name != "ContinueConversation":
+            await call_next(turn)
+
+    root.use(no_questions)
+    with new_folder() as folder:
+        town = Town(folder, lab)
+        await open_town(town, root, echo=EVERYTHING | {"delivery": "expectReplies"})
+        await town.say("echo")
+        got = at_channel(town)
+        status, body = await answered(town, "GET", "/{}/members")
+        await town.close()
+
+    assert (status, body["error"]["code"]) == (403, "operation-refused")
+    assert not got
+
+
+@pytest.mark.parametrize("path", ["/{}/attachments", "/{}/activities/history", ""])
+async def test_large_bodies_are_refused(talk: Town, path: str) -> None:
+    """The same limit for whatever has a body."""
+    got = at_channel(talk)
+    body = b'{"originalBase64":"' + b"A" * 4 * 1024 * 1024 + b'"}'
+    url = f"/v3/conversations{path.format(talk.handle('echo'))}"
+
+    assert (await asked(talk, "POST", url, body)).status == 413
+    assert not got
+
+
+async def test_question_that_takes_too_long_is_a_timeout(talk: Town) -> None:
+    """Of the channel's, not of the skill's."""
+
+    def too_slow(_: Request) -> Response:
+        raise TransportFailed(code="deadline")
+
+    talk.send.faults[CONSOLE] = too_slow
+
+    assert (await answered(talk, "GET", "/{}/members"))[0] == 504
 
 
 # Attachments

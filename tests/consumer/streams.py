@@ -29,6 +29,8 @@ async def served(town: Town, bot: Bot) -> AsyncIterator[Send]:
     table = bot_settings("skill", "echo", allowed_callers=[IDS["root"]])
     made = settings(SKILLS["echo"], "echo", {"bots": {"echo": table}}, town.folder)
     app = create_app(made, bots={"echo": bot}, world=World(send=town.send))
+    # The framework's own bound on answers is not for streams, whose bound is the reader's.
+    app.config["RESPONSE_TIMEOUT"] = 0.1
     listener, done = listening("127.0.0.1:0"), asyncio.Event()
     serving = asyncio.create_task(serve_lab(app, http=listener, shutdown=done.wait))
     async with _reached(town, f"http://{address_of(listener)}") as send:

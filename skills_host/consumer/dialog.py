@@ -99,8 +99,9 @@ class SkillDialogs:
         """Give the floor to a skill and send it `activity`, by default the turn's own.
 
         An activity made on the spot gets the addresses, and what it lacks of id, locale and
-        channel data, from the turn. A skill that has the floor is cancelled first. `delivery`
-        holds until the skill ends. The skill's response, if the activity is an invoke.
+        channel data, from the turn. A skill that has the floor is cancelled first. `delivery`,
+        or the `deliveryMode` of such an activity, holds until the skill ends. The skill's
+        response, if the activity is an invoke.
 
         `KeyError` for a skill that is not registered, `ValueError` for an end: it begins nothing.
         """
@@ -108,6 +109,8 @@ class SkillDialogs:
         outgoing = turn.activity if activity is None else turn.as_said(activity)
         if outgoing.type == "endOfConversation":
             raise ValueError("an end begins nothing; give the skill an activity of its own")
+        if delivery is None and activity is not None:
+            delivery = _delivery_of(activity)
         for _ in range(ATTEMPTS):
             await self.cancel(turn)
             floor = await self._conversations.floor(turn.session)
@@ -186,12 +189,7 @@ class SkillDialogs:
         Raises `FloorChanged` before anything was sent.
         """
         activity = activity or turn.activity
-        given = self._conversations.given
-        conversation, changes = given(floor, skill, turn.place, delivery=delivery)
-        try:
-            await turn.save(changes)
-        except VersionConflict as exc:
-            raise FloorChanged from exc
+        conversation = await self._taken(turn, skill, floor, delivery)
         mode = _mode(skill, conversation.delivery, activity)
         outgoing = addressed_to_skill(
             activity,
@@ -269,6 +267,18 @@ class SkillDialogs:
             return False
 
     # How it is done
+
+    async def _taken(
+        self, turn: Turn, skill: Skill, floor: Floor, delivery: Delivery | None
+    ) -> SkillConversation:
+        """Give the skill the floor, in one write with the state that the turn changed."""
+        given = self._conversations.given
+        conversation, changes = given(floor, skill, turn.place, delivery=delivery)
+        try:
+            await turn.save(changes)
+        except VersionConflict as exc:
+            raise FloorChanged from exc
+        return conversation
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
         outgoing = turn.as_said(activity)
@@ -348,6 +358,11 @@ class SkillDialogs:
             await self._client.post(skill, end, conversation_id=handle)
         except SkillsHostError as exc:
             log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
+
+
+def _delivery_of(activity: Activity) -> Delivery | None:
+    mode = activity.delivery_mode
+    return Delivery(mode) if mode in list(Delivery) else None
 
 
 def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:

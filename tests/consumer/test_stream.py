@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skills_host import Bot, Turn
+from skills_host import Activity, Bot, Turn
 from skills_host.consumer.frames import frame_of
 from skills_host.settings import Delivery
 from skills_host.transport import Request, Response
@@ -299,6 +299,27 @@ async def test_skill_that_calls_back_instead(empty_town: Town) -> None:
 
 
 # Chosen per skill and per call
+
+
+@pytest.mark.parametrize("mode", [*Delivery, "ephemeral", None])
+async def test_delivery_may_stand_in_the_activity(empty_town: Town, mode: str | None) -> None:
+    """In one that the root's code made; it holds as if it had been given beside it."""
+    root, town = Witness(), empty_town
+
+    @root.on_message("begin")
+    async def begin(turn: Turn) -> None:
+        made = Activity.make("message", text="hi", delivery_mode=mode)
+        await root.skills.begin(turn, "echo", made)
+
+    town.send.faults[SKILLS["echo"]] = lambda _: Response(200)
+    await town.start_root(root=root)
+    for text in ("begin", "more"):
+        await town.post(text)
+    first, second = town.to_skill("echo")
+
+    chosen = mode if mode in ("expectReplies", "stream") else None
+    assert second.delivery_mode == chosen
+    assert first.delivery_mode == (chosen or mode)
 
 
 @pytest.mark.parametrize("delivery", [None, *Delivery])

@@ -54,6 +54,11 @@ class Place:
     audience: str
     session: str
 
+    @property
+    def caller(self) -> str:
+        """The app id of the bot that this one is a skill of there; empty where it is a channel."""
+        return "" if "://" in self.audience else self.audience
+
     def encode(self) -> bytes:
         """The place as JSON."""
         texts = {"audience": encode(self.audience), "session": encode(self.session)}
@@ -133,7 +138,7 @@ class Turn:
 
         The audience tells: the identity of a callback's turn is that of the bot's own skill.
         """
-        return "://" not in self.audience
+        return bool(self.place.caller)
 
     @contextmanager
     def about(self, activity: Activity, speaker: str) -> Iterator[None]:

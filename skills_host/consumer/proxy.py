@@ -208,7 +208,8 @@ class ChannelProxy:
     ) -> str:
         """A handle for the new conversation; where one user is in it, the skill has the floor."""
         reference = wanted.reference(basis.reference, conversation_id=created.conversation_id)
-        session = session_key(self._adapter.name, received_in(Activity({}), reference))
+        received = received_in(Activity({}), reference)
+        session = session_key(self._adapter.name, received, caller=basis.caller)
         place = replace(basis, reference=reference, session=session)
         has_user = reference.user is not None
         return await self._conversations.open(skill, place, with_floor=has_user)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -253,8 +254,21 @@ def _with_cloud(tables: dict[str, Any]) -> dict[str, Any]:
     preset = overrides.get("preset", "public")
     if not isinstance(preset, str) or preset not in CLOUDS:
         raise SettingsError(f"cloud.preset: one of {', '.join(CLOUDS)}")
-    values = {name: value for name, value in overrides.items() if name != "preset"}
-    return tables | {"cloud": CLOUDS[preset].model_dump() | values}
+    values = {name: value for name, value in overrides.items() if name not in ("preset", "lab")}
+    at_lab = _lab_addresses(overrides["lab"]) if "lab" in overrides else {}
+    return tables | {"cloud": CLOUDS[preset].model_dump() | at_lab | values}
+
+
+def _lab_addresses(lab: object) -> dict[str, str]:
+    """Where a lab's authority gives tokens and keys: `cloud.lab` in place of three settings."""
+    if not isinstance(lab, str) or not is_loopback(urlsplit(lab).hostname or ""):
+        raise SettingsError("cloud.lab: a lab's loopback address, such as http://127.0.0.1:3979")
+    base = lab.rstrip("/")
+    return {
+        "login_url": base,
+        "entra_metadata": f"{base}/common/v2.0/.well-known/openid-configuration",
+        "channel_metadata": f"{base}/v1/.well-known/openidconfiguration",
+    }
 
 
 # Checking

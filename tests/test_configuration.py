@@ -169,6 +169,22 @@ def test_a_preset_can_be_overridden() -> None:
     assert cloud == CLOUDS["usgov"].model_copy(update={"login_tenant": "mine"})
 
 
+def test_a_lab_takes_the_place_of_three_addresses() -> None:
+    """Its issuers are those of the cloud that it stands in for."""
+    cloud = settings_of({"cloud": {"lab": "http://127.0.0.1:3979/"}}).cloud
+
+    assert cloud.login_url == "http://127.0.0.1:3979"
+    assert cloud.entra_metadata.startswith("http://127.0.0.1:3979/common/")
+    assert cloud.channel_metadata.startswith("http://127.0.0.1:3979/v1/")
+    assert cloud.issuers == CLOUDS["public"].issuers
+
+
+@pytest.mark.parametrize("lab", ["https://lab.example", "3979", 3979, ""])
+def test_a_lab_is_on_loopback(lab: object) -> None:
+    """Nothing else may be believed as one."""
+    assert fault({"cloud": {"lab": lab}}).startswith("cloud.lab: ")
+
+
 def test_a_cloud_can_be_chosen_by_the_environment() -> None:
     environ = {"SKILLS_HOST__CLOUD__PRESET": "usgov", "SKILLS_HOST__CLOUD__CALLER_ID": "urn:x"}
 

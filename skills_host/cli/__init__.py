@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from skills_host.cli.cert import cert
+from skills_host.cli.chat import chat
 from skills_host.cli.check import check
 from skills_host.cli.demo import demo
 from skills_host.cli.lab import lab
@@ -23,7 +24,7 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Skill consumer and skill orchestration for Bot Framework-protocol bots.",
 )
-for command in (demo, serve, run, check, lab):
+for command in (demo, serve, run, chat, check, lab):
     cli.command()(command)
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")

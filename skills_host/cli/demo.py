@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console as Terminal
 
-from skills_host.cli.terminal import Exit, JsonOption, fail, print_json, run_async, stopped
+from skills_host.cli.chat import chatted, interruptible, played
+from skills_host.cli.terminal import Exit, JsonOption, fail, print_json, run_async
 from skills_host.errors import SkillsHostError
 from skills_host.lab.chat import Chat, Exchange, LabClient, opened_chat
 from skills_host.lab.world import Inhabitant, ProcessWorld, free_port
@@ -75,31 +75,17 @@ def demo(
 
 
 async def _demo(lines: tuple[str, ...], *, as_json: bool) -> Exit:
-    async with _interruptible(), _started() as (world, chat, send):
+    async with interruptible(), _started() as (world, chat, send):
         terminal = Terminal(stderr=as_json, highlight=False)
         _introduce(terminal, world)
         if lines:
-            return _shown(await _played(chat, lines, terminal), [], as_json=as_json)
+            return _shown(await played(chat, lines, terminal), [], as_json=as_json)
         if sys.stdin.isatty() and not as_json:
-            await _chatted(chat, terminal)
+            await chatted(chat, terminal)
             return Exit.DONE
-        exchanges = await _played(chat, TOUR, terminal)
+        exchanges = await played(chat, TOUR, terminal)
         refusals = await _strangers(world, send, terminal)
         return _shown(exchanges, refusals, as_json=as_json)
-
-
-@contextlib.asynccontextmanager
-async def _interruptible() -> AsyncIterator[None]:
-    """Turn SIGTERM and Ctrl-C into the cancellation of what runs inside."""
-    inside = asyncio.current_task()
-    watch = asyncio.create_task(stopped())
-    watch.add_done_callback(lambda done: done.cancelled() or (inside and inside.cancel()))
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    finally:
-        watch.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +110,14 @@ async def _started() -> AsyncIterator[tuple[ProcessWorld, Chat, Send]]:
         await world.start_bots(manifests)
         lab = LabClient(send, lab_url=world.lab_url, mint_secret=world.mint_secret)
         chat = await stack.enter_async_context(
-            opened_chat(lab, root=root, port=ports["console"], send=send, user="you")
+            opened_chat(
+                lab,
+                bot_url=root.url,
+                bot_app_id=root.app_id,
+                port=ports["console"],
+                send=send,
+                user="you",
+            )
         )
         yield world, chat, send
 
@@ -143,37 +136,6 @@ def _introduce(terminal: Terminal, world: ProcessWorld) -> None:
     for bot in (world.root, *world.skills):
         terminal.print(f"{bot.name:8} {bot.url}  app id {bot.app_id}", soft_wrap=True)
     terminal.print(f"logs and stores: {world.folder}\n", soft_wrap=True)
-
-
-async def _played(chat: Chat, lines: Iterable[str], terminal: Terminal) -> list[Exchange]:
-    exchanges = []
-    for line in lines:
-        terminal.print(f"[bold]you[/bold]: {line}")
-        exchanges.append(await chat.say(line))
-        _print_answers(terminal, exchanges[-1])
-    return exchanges
-
-
-def _print_answers(terminal: Terminal, exchange: Exchange) -> None:
-    if not 200 <= exchange.status < 300:
-        terminal.print(f"[red]the root answered {exchange.status}[/red]")
-    for answer in exchange.answers:
-        terminal.print(f"[cyan]{answer.bot}[/cyan] ({answer.ms:.0f} ms): ", end="")
-        terminal.print(answer.text, markup=False, soft_wrap=True)
-
-
-async def _chatted(chat: Chat, terminal: Terminal) -> None:
-    terminal.print("Say something; “cancel” leaves a skill, Ctrl-D ends the demo.\n")
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while True:
-        terminal.print("[bold]you[/bold]: ", end="")
-        line = await reader.readline()
-        if not line:
-            return
-        if text := line.decode("utf-8", "replace").strip():
-            _print_answers(terminal, await chat.say(text))
 
 
 async def _strangers(world: ProcessWorld, send: Send, terminal: Terminal) -> list[Refusal]:

@@ -14,7 +14,6 @@ from uuid import uuid4
 from skills_host.lab.console import Console, create_console
 from skills_host.lab.service import address_of, listening, serve_lab
 from skills_host.lab.transcript import Entry
-from skills_host.lab.world import Inhabitant
 from skills_host.transport import Request, Response, Send
 
 __all__ = ["Answered", "Chat", "Exchange", "LabClient", "opened_chat"]
@@ -96,19 +95,22 @@ class Chat:
 
 @asynccontextmanager
 async def opened_chat(
-    lab: LabClient, *, root: Inhabitant, port: int, send: Send, user: str
+    lab: LabClient, *, bot_url: str, bot_app_id: str, port: int, send: Send, user: str
 ) -> AsyncIterator[Chat]:
-    """A chat through a console channel that listens on `port` as long as the context is open."""
+    """A chat through a console channel that listens on `port` as long as the context is open.
+
+    `bot_url` is the bot's host; port 0 takes a free one.
+    """
     listener = listening(f"127.0.0.1:{port}")
     base_url = f"http://{address_of(listener)}"
 
     async def channel_token() -> str:
-        return await lab.token(kind="channel", audience=root.app_id, service_url=base_url)
+        return await lab.token(kind="channel", audience=bot_app_id, service_url=base_url)
 
     console = Console(
         base_url=base_url,
-        bot_url=f"{root.url}/api/messages",
-        bot_app_id=root.app_id,
+        bot_url=f"{bot_url.rstrip('/')}/api/messages",
+        bot_app_id=bot_app_id,
         send=send,
         channel_token=channel_token,
         entra_keys=lab.entra_keys,

@@ -141,3 +141,10 @@ def test_token_needs_a_lab() -> None:
         result = ran("token", "mint", "--audience", ROOT_ID, "--lab", lab)
 
     assert result.exit_code == Exit.UNREACHABLE
+
+
+def test_chat_needs_a_lab(config: Path) -> None:
+    """A channel's token comes from a lab or from nobody."""
+    result = ran("chat", "--config", str(config), "--say", "hello")
+
+    assert (result.exit_code, "trust no lab" in result.stderr) == (Exit.SAID_NO, True)

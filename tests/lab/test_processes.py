@@ -37,7 +37,9 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[ProcessWorld, Chat]]:
         await world.start_bots(REPOSITORY / "manifests")
         lab = LabClient(send, lab_url=world.lab_url, mint_secret=world.mint_secret)
         chat = await stack.enter_async_context(
-            opened_chat(lab, root=root, port=free_port(0, taken=taken), send=send, user="ann")
+            opened_chat(
+                lab, bot_url=root.url, bot_app_id=root.app_id, port=0, send=send, user="ann"
+            )
         )
         yield world, chat
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from skills_host.wire import decode, decode_elements, decode_members
 __all__ = ["SkillAnswer", "SkillClient", "replies_of"]
 
 FRAME_BYTES = 4 * 1024 * 1024
+RETRIES = 2
+LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,16 @@ class SkillAnswer:
 class SkillClient:
     """Posts activities to skills as the bot that `tokens` belong to.
 
-    A token is for exactly the skill that gets it. Nothing is posted twice, except after a 401 or
-    403 with a fresh token: a skill that refuses the caller has done nothing yet. But 403 may also
-    be the skill's answer to an invoke.
+    A token is for exactly the skill that gets it. Nothing is posted twice, except where the skill
+    says that it has done nothing yet: after a 401 or 403 with a fresh token (but 403 may also be
+    its answer to an invoke), and after a 429 or 503 when the seconds of its `Retry-After` are over,
+    at most two times and five seconds each. `pause` waits for so many seconds.
     """
 
     send: Send
     tokens: TokenSource
     timeout: float = 60.0
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def post(
         self,
@@ -60,11 +65,11 @@ class SkillClient:
         body = activity.encode()
         token = await self._token(skill)
         stream = activity.delivery_mode == "stream"
-        answer = await self._once(skill, body, conversation_id, token, stream=stream)
+        answer = await self._patiently(skill, body, conversation_id, token, stream=stream)
         if answer.status == 401 or (answer.status == 403 and activity.type != "invoke"):
             self.tokens.forget(skill.app_id, token=token)
             token = await self._token(skill)
-            answer = await self._once(skill, body, conversation_id, token, stream=stream)
+            answer = await self._patiently(skill, body, conversation_id, token, stream=stream)
         if answer.ok and answer.headers.get("content-type", "").startswith(EVENT_STREAM):
             return await _streamed(answer, heard or _unheard)
         if activity.type == "invoke" and answer.status != 401:
@@ -79,6 +84,17 @@ class SkillClient:
             return await self.tokens.token(skill.app_id)
         except TokenUnavailable as exc:
             raise SkillFailed(f"the skill: {exc.meaning}", code=exc.code) from exc
+
+    async def _patiently(
+        self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
+    ) -> Response:
+        for _ in range(RETRIES):
+            answer = await self._once(skill, body, conversation_id, token, stream=stream)
+            seconds = _asked_pause(answer)
+            if seconds is None:
+                return answer
+            await self.pause(seconds)
+        return await self._once(skill, body, conversation_id, token, stream=stream)
 
     async def _once(
         self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
@@ -115,6 +131,15 @@ def replies_of(body: bytes) -> tuple[Activity, ...]:
         return tuple(map(_reply, decode_elements(members.get("activities", b"null"))))
     except BadInput as exc:
         raise SkillFailed("the skill's answer is not an expectReplies answer") from exc
+
+
+def _asked_pause(answer: Response) -> float | None:
+    """The seconds after which the skill wants to be asked again; None if it does not say so."""
+    asked = answer.headers.get("retry-after", "")
+    if answer.status not in (429, 503) or not (asked.isascii() and asked.isdigit()):
+        return None
+    # Longer than the user waits: then it is a failure.
+    return float(asked) if len(asked) < 4 and float(asked) <= LONGEST_PAUSE else None
 
 
 def _replies(answer: Response, mode: str | None) -> tuple[Activity, ...]:

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from skills_host import Activity
-from skills_host.consumer.client import replies_of
+from skills_host.auth.credentials import ClientSecret
+from skills_host.auth.tokens import TokenSource
+from skills_host.consumer.client import SkillClient, replies_of
+from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import SkillFailed, TransportFailed
+from skills_host.settings import Cloud
 from skills_host.transport import Request, Response
 from tests.conftest import open_town
 from tests.consumer.roots import EXPECT_REPLIES, Witness
-from tests.world import LAB, SKILLS, Town, until
+from tests.world import IDS, LAB, SKILLS, Town, until
 
 UNAVAILABLE = ["echo is not available right now. Please try again later."]
 
@@ -306,3 +310,78 @@ async def test_skill_gets_the_headers_of_the_protocol(town: Town) -> None:
     assert request.headers["Content-Type"] == "application/json; charset=utf-8"
     assert request.headers["x-ms-conversation-id"] == town.handle("echo")
     assert Activity.parse(request.body or b"").conversation.id == town.handle("echo")
+
+
+# Asked to come back later
+
+
+BUSY = {"retry-after": "0"}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_busy_skill_is_asked_again(town: Town, status: int) -> None:
+    """It says that it did nothing yet, and when to come back; twice at most."""
+    got = answers(town, Response(status, BUSY), Response(status, BUSY), Response(200))
+
+    assert await town.say("echo") == []
+    assert len(got) == 3
+    assert len({request.body for request in got}) == 1
+
+
+async def test_skill_that_stays_busy_is_unavailable(town: Town) -> None:
+    """The user is told, and the floor is free."""
+    got = answers(town, Response(503, BUSY))
+
+    assert await town.say("echo") == UNAVAILABLE
+    assert len(got) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (503, {}),
+        (503, {"retry-after": "6"}),
+        (429, {"retry-after": "99999999999999999999"}),
+        (503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}),
+        (503, {"retry-after": "-1"}),
+        (503, {"retry-after": "٣"}),
+        (500, BUSY),
+        (502, BUSY),
+        (504, BUSY),
+    ],
+)
+async def test_other_failures_are_not_repeated(
+    town: Town, status: int, headers: dict[str, str]
+) -> None:
+    """What may have been done already, or would take too long, is not tried again."""
+    got = answers(town, Response(status, headers))
+
+    assert await town.say("echo") == UNAVAILABLE
+    assert len(got) == 1
+
+
+async def test_pause_is_as_long_as_asked(town: Town) -> None:
+    """The seconds of the header, and not more often than the skill says."""
+    paused: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    async def send(request: Request) -> Response:
+        if request.url.startswith(LAB):
+            return await town.send(request)
+        return Response(429, {"retry-after": "5"})
+
+    tokens = TokenSource(
+        send,
+        cloud=Cloud(login_url=LAB),
+        credential=ClientSecret(IDS["root"], "", "root-secret"),
+        now=town.now,
+    )
+    client = SkillClient(send, tokens, pause=pause)
+    skill = Skill("echo", "Echo", IDS["echo"], f"{SKILLS['echo']}/api/messages")
+    with pytest.raises(SkillFailed):
+        await client.post(skill, Activity.make("message"), conversation_id="c")
+    await tokens.close()
+
+    assert paused == [5.0, 5.0]

@@ -32,8 +32,8 @@ from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of, snapshot_of
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
+from skills_host.store.address import store_from_url
 from skills_host.store.seal import Keys, keys_of
-from skills_host.store.sqlite import store_from_url
 from skills_host.transport import (
     Client,
     Send,

@@ -164,7 +164,7 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
     return from_mapping(
         {
             "host": {"bind": bind, "public_url": base, **toml.get("host", {})},
-            "store": {"url": f"sqlite:///{folder / name}.db"},
+            "store": {"url": f"sqlite:///{folder / name}.db", **toml.get("store", {})},
             "cloud": CLOUD,
             **{table: toml[table] for table in ("bots", "skills") if table in toml},
         },
@@ -218,11 +218,13 @@ class Town:
         *,
         root: Root | None = None,
         limits: Mapping[str, Any] = MappingProxyType({}),
+        store: Mapping[str, Any] = MappingProxyType({}),
         **skills: Mapping[str, Any],
     ) -> Quart:
         """Start the root; `skills` add to or replace settings of echo and booking."""
         toml = {
             "host": {"limits": dict(limits)},
+            "store": dict(store),
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }

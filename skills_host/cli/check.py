@@ -11,7 +11,7 @@ from skills_host.cli.terminal import ConfigOption, JsonOption, fail, print_json,
 from skills_host.consumer.registry.compile import Skill, snapshot_of
 from skills_host.errors import SettingsError
 from skills_host.settings import Settings
-from skills_host.store.sqlite import store_from_url
+from skills_host.store.address import shown_url, store_from_url
 
 __all__ = ["check"]
 
@@ -38,7 +38,7 @@ def _found(settings: Settings, skills: dict[str, Skill], *, lab: bool) -> dict[s
     return {
         "bind": settings.host.bind,
         "public_url": settings.host.public_url,
-        "store": settings.store.url,
+        "store": shown_url(settings.store.url),
         "lab": lab,
         "bots": [
             {

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skills_host.errors import SettingsError, StoreFailed, VersionConflict
+from skills_host.errors import StoreFailed, VersionConflict
 from skills_host.store.database import connect_for_reading, connect_for_writing, translated
 from skills_host.store.records import (
     ANY,
@@ -26,15 +26,13 @@ from skills_host.store.records import (
     Delete,
     Key,
     Record,
-    Store,
     check_unit,
     element_key,
 )
 from skills_host.store.writer import Work, Writer
 
-__all__ = ["SqliteStore", "store_from_url"]
+__all__ = ["SqliteStore"]
 
-SCHEME = "sqlite:///"
 WRITE_WAIT = 5.0  # seconds that a write waits for another process's transaction
 READ_WAIT = 1.0  # less, because a read waits on the event loop's thread
 
@@ -70,20 +68,6 @@ EXPIRE = (
     " (SELECT rowid FROM records WHERE expires <= ? ORDER BY expires LIMIT ?)"
 )
 TOUCH = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
-
-
-def store_from_url(url: str, *, now: Callable[[], float] = time.time) -> Store:
-    """The store for `sqlite:///relative.db` or `sqlite:////absolute.db`, not yet open.
-
-    The path is taken as it is written; `now` gives seconds since the epoch and runs on any thread.
-    `SettingsError` names `store.url`.
-    """
-    path = url.removeprefix(SCHEME)
-    if path == url:
-        raise SettingsError("store.url: expected sqlite:///PATH")
-    if not path or path.endswith("/") or path == ":memory:" or set(path) & set("?#\0"):
-        raise SettingsError("store.url: expected the path of a file after sqlite:///")
-    return SqliteStore(path, now=now)
 
 
 class SqliteStore:

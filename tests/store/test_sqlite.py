@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
+from skills_host.store.address import store_from_url
 from skills_host.store.records import NEW, Append, Put
-from skills_host.store.sqlite import SqliteStore, store_from_url
+from skills_host.store.sqlite import SqliteStore
 
 ONE_PROCESS = """
 import asyncio, sys
@@ -352,7 +353,7 @@ async def test_a_url_with_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> 
         "sqlite:////folder/",
         "sqlite:///:memory:",
         "sqlite:///host.db?mode=ro",
-        "postgresql://db/host",
+        "mysql://db/host",
     ],
 )
 def test_a_url_of_another_kind_is_refused(url: str) -> None:

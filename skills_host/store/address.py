@@ -1,0 +1,43 @@
+"""Which store an address means, and the address as it may be shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from skills_host.errors import SettingsError
+from skills_host.store.postgres import PostgresStore
+from skills_host.store.records import Store
+from skills_host.store.sqlite import SqliteStore
+
+__all__ = ["shown_url", "store_from_url"]
+
+POSTGRES = ("postgresql", "postgresql+asyncpg")
+SQLITE = "sqlite:///"
+
+
+def store_from_url(url: str, *, now: Callable[[], float] = time.time) -> Store:
+    """The store for an address, not yet open.
+
+    `sqlite:///relative.db`, `sqlite:////absolute.db` (the path is taken as it is written), or
+    `postgresql://USER:PASSWORD@HOST/DATABASE`, which may be written `postgresql+asyncpg://` too.
+    `now` gives seconds since the epoch and runs on any thread. `SettingsError` names `store.url`.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme in POSTGRES:
+        return PostgresStore(f"postgresql://{rest}", now=now)
+    path = url.removeprefix(SQLITE)
+    if path == url:
+        raise SettingsError("store.url: expected sqlite:///PATH or postgresql://…")
+    if not path or path.endswith("/") or path == ":memory:" or set(path) & set("?#\0"):
+        raise SettingsError("store.url: expected the path of a file after sqlite:///")
+    return SqliteStore(path, now=now)
+
+
+def shown_url(url: str) -> str:
+    """The address without what may be secret in it: user, password and options."""
+    if url.startswith(SQLITE):
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

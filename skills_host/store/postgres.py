@@ -1,0 +1,270 @@
+"""The store for several machines: PostgreSQL through asyncpg, one statement for each unit.
+
+A unit of changes is one call of a function in the database: it locks the keys, checks every
+expectation and changes everything, or nothing, in one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from importlib import resources
+from typing import Any
+
+from skills_host.errors import SettingsError, StoreFailed, VersionConflict
+from skills_host.store.records import Change, Delete, Key, Record, check_unit
+
+try:
+    import asyncpg
+except ImportError:  # the extra `postgres` is not installed
+    asyncpg = None
+
+__all__ = ["PostgresStore"]
+
+CONNECTIONS = 8
+CONFLICT = "SH001"
+CONNECT_WAIT = 5.0  # seconds until a connection counts as refused
+ANSWER_WAIT = 10.0  # seconds that one statement may take
+MIGRATING = 0x736B696C6C73  # the advisory lock that one migration holds
+
+READ = (
+    "SELECT kind, key, version, body, owner, expires"
+    " FROM unnest($1::bytea[], $2::bytea[]) AS wanted (kind, key)"
+    " JOIN skills_host_records USING (kind, key) WHERE expires IS NULL OR expires > $3"
+)
+SCAN = (
+    "SELECT kind, key, version, body, owner, expires FROM skills_host_records"
+    " WHERE kind = $1 AND key >= $2 AND key > $3 AND key < $4"
+    " AND (expires IS NULL OR expires > $5) ORDER BY key LIMIT $6"
+)
+WRITE = "SELECT skills_host_write($1, $2, $3, $4, $5, $6, $7, $8)"
+# Whoever revives a record holds its row: it is left for the next time.
+EXPIRE = (
+    "DELETE FROM skills_host_records WHERE ctid = ANY (ARRAY("
+    "SELECT ctid FROM skills_host_records WHERE expires <= $1 ORDER BY expires LIMIT $2"
+    " FOR UPDATE SKIP LOCKED))"
+)
+TOUCH = (
+    "INSERT INTO skills_host_probe (id, at) VALUES (1, $1)"
+    " ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+)
+
+
+class PostgresStore:
+    """A `Store` in the database at `url` (`postgresql://…`); belongs to one event loop.
+
+    `now` gives seconds since the epoch. The address is shown nowhere: it may hold a password.
+    """
+
+    def __init__(self, url: str, *, now: Callable[[], float] = time.time) -> None:
+        if asyncpg is None:
+            raise SettingsError("store.url: needs the extra postgres: skills-host[postgres]")
+        self._url = url
+        self._now = now
+        self._pool: Any = None
+        self._writes: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Connect, and create or migrate the tables; nothing if it is open.
+
+        Raises `SettingsError` naming `store.url` where the server knows no such user or database
+        or its tables were made by a newer version, and `StoreFailed` where it cannot be reached.
+        """
+        if self._pool is not None:
+            return
+        pool = await self._connected()
+        try:
+            with _translated():
+                async with pool.acquire() as connection, connection.transaction():
+                    await _migrate(connection)
+        except BaseException:
+            pool.terminate()
+            raise
+        self._pool = pool
+
+    async def close(self) -> None:
+        """Finish what was accepted, then disconnect; nothing if it is closed."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CONNECT_WAIT):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    async def read(self, keys: Iterable[Key]) -> dict[Key, Record]:
+        """The living records of `keys`, read by one statement."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        kinds, names = ([text.encode() for text in column] for column in zip(*wanted, strict=True))
+        rows = map(_record, await self._fetched(READ, kinds, names, self._now()))
+        return {(record.kind, record.key): record for record in rows}
+
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", limit: int
+    ) -> list[Record]:
+        """The living records of a range of keys, read by one statement."""
+        if limit < 0:
+            raise ValueError("a scan reads at least 0 records")
+        begin = prefix.encode()
+        # No byte of UTF-8 is 0xFF: every key with the prefix sorts before this, and only they.
+        span = (kind.encode(), begin, after.encode(), begin + b"\xff")
+        return [_record(row) for row in await self._fetched(SCAN, *span, self._now(), limit)]
+
+    async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
+        """Make all changes in one transaction."""
+        unit = tuple(changes)
+        check_unit(unit)
+        if not unit:
+            return ()
+        numbers: tuple[int, ...] = await self._finished(self._written(unit))
+        return numbers
+
+    async def expire(self, now: float, limit: int) -> int:
+        """Remove up to `limit` records that have expired at `now`, the oldest first."""
+        done: str = await self._finished(self._execute(EXPIRE, now, limit))
+        return int(done.rpartition(" ")[2])
+
+    async def probe(self) -> None:
+        """Raise `StoreFailed` unless a commit and a read succeed."""
+        await self._finished(self._execute(TOUCH, self._now()))
+        await self._fetched("SELECT at FROM skills_host_probe")
+
+    async def _connected(self) -> Any:
+        try:
+            return await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=CONNECTIONS,
+                timeout=CONNECT_WAIT,
+                command_timeout=ANSWER_WAIT,
+                server_settings={"application_name": "skills-host", "synchronous_commit": "on"},
+            )
+        except (
+            asyncpg.InvalidCatalogNameError,
+            asyncpg.InvalidAuthorizationSpecificationError,
+            ValueError,
+        ) as exc:
+            reason = type(exc).__name__
+            raise SettingsError(f"store.url: the server refuses it ({reason})") from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            # What the library says may name the user and the host.
+            raise StoreFailed(f"the database cannot be reached ({type(exc).__name__})") from None
+
+    async def _written(self, unit: tuple[Change, ...]) -> tuple[int, ...]:
+        try:
+            async with self._connection() as connection:
+                numbers = await connection.fetchval(WRITE, *_columns(unit), self._now())
+        except asyncpg.PostgresError as exc:
+            if exc.sqlstate != CONFLICT:
+                raise StoreFailed from exc
+            refused = unit[int(str(exc))]
+            raise VersionConflict(refused.kind, refused.key) from None
+        return tuple(numbers)
+
+    async def _execute(self, statement: str, *values: object) -> str:
+        with _translated():
+            async with self._connection() as connection:
+                done: str = await connection.execute(statement, *values)
+                return done
+
+    async def _fetched(self, statement: str, *values: object) -> list[Any]:
+        with _translated():
+            async with self._connection() as connection:
+                rows: list[Any] = await connection.fetch(statement, *values)
+                return rows
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        if self._pool is None:
+            raise StoreFailed("the store is not open")
+        with _lost_is_failed():
+            async with self._pool.acquire(timeout=ANSWER_WAIT) as connection:
+                yield connection
+
+    async def _finished(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for a change that goes on when the one who waits is cancelled."""
+        if self._pool is None:
+            work.close()
+            raise StoreFailed("the store is not open")
+        task = asyncio.create_task(work)
+        self._writes.add(task)
+        task.add_done_callback(self._noted)
+        await asyncio.wait({task})
+        return task.result()
+
+    def _noted(self, task: asyncio.Task[Any]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            # Nobody asks any more if the caller was cancelled.
+            task.exception()
+
+
+async def _migrate(connection: Any) -> None:
+    """Bring the tables forward in the transaction that is open; others wait for it."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS skills_host_schema (version integer NOT NULL)"
+    )
+    version = await connection.fetchval("SELECT max(version) FROM skills_host_schema") or 0
+    scripts = _migrations()
+    if version > len(scripts):
+        raise SettingsError(
+            f"store.url: the database has schema {version}, written by a newer version of"
+            f" skills-host; this one knows schema {len(scripts)}"
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        await connection.execute(script)
+        await connection.execute("INSERT INTO skills_host_schema VALUES ($1)", number)
+
+
+def _migrations() -> list[str]:
+    """The scripts in order; script n, named by four digits, leads to schema n."""
+    folder = resources.files("skills_host.store") / "migrations" / "postgres"
+    found = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return [entry.read_text(encoding="utf-8") for entry in found if entry.name.endswith(".sql")]
+
+
+def _columns(unit: Sequence[Change]) -> tuple[list[Any], ...]:
+    """The unit as the arrays that the database's function takes."""
+    rows = [
+        (
+            type(change).__name__.lower(),
+            change.kind.encode(),
+            change.key.encode(),
+            None if isinstance(change, Delete) else change.body,
+            change.expects,
+            None if isinstance(change, Delete) else change.owner.encode(),
+            None if isinstance(change, Delete) else change.expires,
+        )
+        for change in unit
+    ]
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def _record(row: Any) -> Record:
+    kind, key, version, body, owner, expires = row
+    return Record(kind.decode(), key.decode(), version, body, owner.decode(), expires)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Raise `StoreFailed` for every error of the database inside."""
+    try:
+        yield
+    except asyncpg.PostgresError as exc:
+        raise StoreFailed from exc
+
+
+@contextlib.contextmanager
+def _lost_is_failed() -> Iterator[None]:
+    """Raise `StoreFailed` where the connection, not the statement, is what failed."""
+    try:
+        yield
+    except (asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        raise StoreFailed from exc

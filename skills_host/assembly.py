@@ -134,6 +134,8 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
         now=shared.now,
         new_id=shared.new_id,
         remember=shared.settings.host.limits.remember_seconds,
+        keys=shared.keys,
+        sealed=shared.settings.host.sealed,
     )
     app_id = shared.settings.bots[name].app_id
     return messages(name, guard=shared.guard, inbox=inbox, bot_app_id=app_id)

@@ -117,6 +117,7 @@ class HostSettings(Model):
     public_url: Address = ""
     default_bot: str = ""
     keys: tuple[SecretStr, ...] = ()
+    XX("nothing",)
     limits: Limits = Limits()
 
     @property

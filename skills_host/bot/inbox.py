@@ -17,15 +17,24 @@ from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
-from skills_host.errors import SkillsHostError, StateConflict, VersionConflict, error_body
-from skills_host.store.records import NEW, Change, Put, Store
+from skills_host.errors import (
+    SkillsHostError,
+    StateConflict,
+    StoreFailed,
+    VersionConflict,
+    error_body,
+)
+from skills_host.store.records import ANY, NEW, Put, Store
+from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["Inbox", "Lanes", "Tasks"]
+__all__ = ["Inbox", "Lanes", "Tasks", "is_sealed"]
 
 log = logging.getLogger(__name__)
 
 KIND = "inbound"
+SEALED = b"\x01"  # no JSON begins with it
+SEALING = b"inbound record"
 
 _ResultT = TypeVar("_ResultT")
 
@@ -123,7 +132,11 @@ class Lanes:
 
 
 class Inbox:
-    """Takes in the activities of one bot."""
+    """Takes in the activities of one bot.
+
+    What it records of activities with a name of `sealed` (`signin/*` means all that begin so) is
+    encrypted with the host's keys: they may carry credentials.
+    """
 
     def __init__(
         self,
@@ -134,6 +147,8 @@ class Inbox:
         now: Callable[[], float],
         new_id: Callable[[], str],
         remember: float,
+        keys: Keys,
+        sealed: tuple[str, ...] = (),
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -141,6 +156,8 @@ class Inbox:
         self._now = now
         self._new_id = new_id
         self._remember = remember
+        self._keys = keys
+        self._sealed = sealed
         self._lanes = Lanes()
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
@@ -177,13 +194,13 @@ class Inbox:
 
     async def _taken(self, activity: Activity, identity: Identity, key: str, said: Said) -> Answer:
         body = encode_members({"activity": activity.encode()})
-        record = Put(KIND, key, body, expects=NEW, expires=self._now() + self._remember)
+        record = self._record(activity, key, body, expects=NEW)
         version = 1
         try:
             (version,) = await self._store.write([record])
         except VersionConflict:
             stored = (await self._store.read([(KIND, key)])).get((KIND, key))
-            first = None if stored is None else _first_answer(stored.body)
+            first = None if stored is None else _first_answer(self._read(key, stored.body))
             if first is not None:
                 return first
             # Recorded, but the process that took it in is gone: take it up again.
@@ -208,26 +225,37 @@ class Inbox:
         self, activity: Activity, identity: Identity, key: str, version: int, said: Said
     ) -> Answer:
         outcome = await self._adapter.process(activity, identity, key=key, said=said)
-        done = Put(
-            KIND,
-            key,
-            _done(outcome.answer),
-            expects=version,
-            expires=self._now() + self._remember,
-        )
-        return await self._closed(done, outcome.answer, outcome.changes)
-
-    async def _closed(self, done: Put, answer: Answer, changes: tuple[Change, ...]) -> Answer:
-        """Write the answer with the state that the turn changed, in one commit."""
+        done = self._record(activity, key, _done(outcome.answer), expects=version)
         try:
-            await self._store.write([done, *changes])
-            return answer
+            # The answer with the state that the turn changed, in one commit.
+            await self._store.write([done, *outcome.changes])
+            return outcome.answer
         except VersionConflict as exc:
             log.error("state of a turn was changed meanwhile: %s", exc.code)
         conflict = StateConflict()
         answer = Answer(conflict.status, encode(error_body(conflict)))
-        await self._store.write([Put(KIND, done.key, _done(answer), expires=done.expires)])
+        await self._store.write([self._record(activity, key, _done(answer), expects=ANY)])
         return answer
+
+    def _record(self, activity: Activity, key: str, body: bytes, *, expects: int | None) -> Put:
+        if is_sealed(activity.name or "", self._sealed):
+            body = SEALED + self._keys.seal(SEALING, body, about=key.encode())
+        return Put(KIND, key, body, expects=expects, expires=self._now() + self._remember)
+
+    def _read(self, key: str, body: bytes) -> bytes:
+        if not body.startswith(SEALED):
+            return body
+        try:
+            return self._keys.unseal(SEALING, body[1:], about=key.encode())
+        except ValueError:
+            raise StoreFailed("a sealed record cannot be read: host.keys has changed") from None
+
+
+def is_sealed(name: str, listed: tuple[str, ...]) -> bool:
+    """True if an activity's name is on the list; `signin/*` stands for all that begin so. Pure."""
+    return any(
+        name.startswith(entry[:-1]) if entry.endswith("*") else name == entry for entry in listed
+    )
 
 
 def _done(answer: Answer) -> bytes:

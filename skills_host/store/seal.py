@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -15,7 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
@@ -24,6 +27,7 @@ from skills_host.store.records import NEW, Put, Store
 __all__ = ["KEY_BYTES", "HostKey", "Keys", "keys_of"]
 
 KEY_BYTES = 32
+NONCE_BYTES = 12
 STORED = ("host", "keys")
 
 
@@ -104,6 +108,24 @@ class Keys:
     def derive(self, purpose: bytes) -> bytes:
         """The current key's subkey for one purpose."""
         return self.current.derive(purpose)
+
+    def seal(self, purpose: bytes, data: bytes, *, about: bytes) -> bytes:
+        """`data`, encrypted with AES-256-GCM under the current key's subkey for one purpose.
+
+        Only `unseal` with the same purpose and `about` reads it. The bytes are the key's id, a
+        random nonce of 12, and the encrypted data with its tag of 16.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = AESGCM(self.current.derive(purpose)).encrypt(nonce, data, about)
+        return bytes([self.current.id]) + nonce + sealed
+
+    def unseal(self, purpose: bytes, sealed: bytes, *, about: bytes) -> bytes:
+        """The data that was sealed; `ValueError` if no key of the host opens it."""
+        nonce, encrypted = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        for key in self.with_id(sealed[0]) if encrypted else ():
+            with contextlib.suppress(InvalidTag):
+                return AESGCM(key.derive(purpose)).decrypt(nonce, encrypted, about)
+        raise ValueError("no key of this host opens it")
 
     def mac(self, purpose: bytes, data: bytes, length: int) -> bytes:
         """The current key's `mac`."""

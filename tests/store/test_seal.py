@@ -157,3 +157,23 @@ async def test_damaged_keys_in_the_store_are_refused(store: Store) -> None:
 
     with pytest.raises(StoreFailed, match="damaged"):
         await keys_of(store, [])
+
+
+def test_what_is_sealed_is_read_with_any_key_of_the_host() -> None:
+    old, new = Keys.generate(), Keys.generate()
+    sealed = old.seal(b"test", b"secret", about=b"a")
+
+    assert b"secret" not in sealed
+    assert Keys(new.all + old.all).unseal(b"test", sealed, about=b"a") == b"secret"
+
+
+@pytest.mark.parametrize("fault", ["key", "purpose", "about", "changed", "cut", "empty"])
+def test_what_was_not_sealed_so_is_not_read(fault: str) -> None:
+    keys = Keys.generate()
+    sealed = keys.seal(b"test", b"secret", about=b"a")
+    reader = Keys.generate() if fault == "key" else keys
+    purpose = b"other" if fault == "purpose" else b"test"
+    given = {"changed": sealed[:-1] + bytes([sealed[-1] ^ 1]), "cut": sealed[:9], "empty": b""}
+
+    with pytest.raises(ValueError, match="no key"):
+        reader.unseal(purpose, given.get(fault, sealed), about=b"b" if fault == "about" else b"a")

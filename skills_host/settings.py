@@ -117,7 +117,7 @@ class HostSettings(Model):
     public_url: Address = ""
     default_bot: str = ""
     keys: tuple[SecretStr, ...] = ()
-    XX("nothing",)
+    sealed: tuple[str, ...] = ("signin/*", "tokens/response")
     limits: Limits = Limits()
 
     @property

@@ -43,6 +43,7 @@ from skills_host.transport import (
 )
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
+from skills_host.web.receipts import Receipts
 from skills_host.web.server import Listeners, listening, serve_asgi
 
 __all__ = [
@@ -112,8 +113,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.host.limits.body_bytes
     app.config["BODY_TIMEOUT"] = settings.host.limits.body_seconds
     app.url_map.strict_slashes = False
-    answer_errors(app)
     host = _Host(settings, world or World(), dict(bots or {}))
+    answer_errors(app, host.noted)
 
     @app.before_serving
     async def start() -> None:
@@ -147,6 +148,14 @@ class _Host:
             raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
         self._store = store_from_url(settings.store.url, now=world.now)
         self._tasks = Tasks()
+        limits = settings.host.limits
+        self._receipts = Receipts(
+            self._store,
+            now=world.now,
+            random=world.random,
+            keep=limits.denials_kept,
+            age=limits.denial_seconds,
+        )
         self._closing = AsyncExitStack()
 
     async def open(self, app: Quart) -> None:
@@ -156,6 +165,8 @@ class _Host:
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
+            self._receipts.open()
+            stack.push_async_callback(self._receipts.close)
             send = self._opened_client(stack)
             keys = SigningKeys(
                 send,
@@ -177,6 +188,10 @@ class _Host:
     async def close(self) -> None:
         """Finish what runs, then close everything in reverse order."""
         await self._closing.aclose()
+
+    def noted(self, error: Denied, door: str, address: str) -> str | None:
+        """Take note of a refusal; the id of its receipt."""
+        return self._receipts.note(error, door=door, address=address)
 
     # Building
 

@@ -108,6 +108,8 @@ class Limits(Model):
     stop_seconds: Seconds = 10.0
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
+    denial_seconds: Seconds = 7 * 24 * 3600.0
+    denials_kept: int = Field(default=1000, ge=10, le=10_000)
 
 
 class HostSettings(Model):

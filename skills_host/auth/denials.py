@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from skills_host.errors import Code, SkillsHostError
 
-__all__ = ["DENIALS", "Denied"]
+__all__ = ["DECIDED_BY", "DENIALS", "UNSIGNED", "Denied"]
 
 DENIALS: Mapping[str, Code] = MappingProxyType(
     {
@@ -143,6 +143,41 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
         ),
     }
 )
+
+DECIDED_BY: Mapping[str, str] = MappingProxyType(
+    {
+        "unknown-key": "cloud.entra_metadata, cloud.channel_metadata",
+        "keys-unavailable": "cloud.entra_metadata, cloud.channel_metadata",
+        "issuer": "bots.NAME.tenant, skills.NAME.tenants, cloud.issuers, cloud.shared_tenants",
+        "tenant-binding": "cloud.issuers",
+        "audience": "bots.NAME.app_id",
+        "caller-not-allowed": "bots.NAME.allowed_callers",
+        "skill-not-allowed": "skills.NAME",
+        "operation-refused": "skills.NAME.operations",
+        "not-a-skill": "skills.NAME",
+        "expired": "the clock of this machine",
+        "not-yet-valid": "the clock of this machine",
+        "forwarded-in-lab": "cloud.lab",
+    }
+)
+"""The settings that decide a code, where there are any: the others are rules for everybody."""
+
+UNSIGNED = frozenset(
+    {
+        "no-header",
+        "bad-scheme",
+        "token-too-long",
+        "malformed-token",
+        "algorithm",
+        "critical-header",
+        "unknown-key",
+        "signature",
+        "not-a-skill",
+        "forwarded-in-lab",
+        "keys-unavailable",
+    }
+)
+"""The codes of those who may be anybody: refused before their token's signature was checked."""
 
 
 class Denied(SkillsHostError):

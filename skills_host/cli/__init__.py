@@ -11,6 +11,7 @@ from skills_host.cli.cert import cert
 from skills_host.cli.chat import chat
 from skills_host.cli.check import check
 from skills_host.cli.demo import demo
+from skills_host.cli.denials import denials
 from skills_host.cli.lab import lab
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
@@ -28,6 +29,7 @@ for command in (demo, serve, run, chat, check, lab):
     cli.command()(command)
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
+cli.add_typer(denials, name="denials")
 
 
 def main() -> None:

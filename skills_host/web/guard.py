@@ -20,7 +20,7 @@ from skills_host.auth.verify import Door, Verifier
 from skills_host.errors import BadInput, ChannelFailed, SkillsHostError, error_body
 from skills_host.wire import decode_members, encode
 
-__all__ = ["Guard", "WrongMethod", "answer_errors", "json_response"]
+__all__ = ["Guard", "Noted", "WrongMethod", "answer_errors", "json_response"]
 
 log = logging.getLogger(__name__)
 
@@ -158,11 +158,24 @@ def _is_proxied() -> bool:
     return any(name == "forwarded" or name.startswith("x-forwarded-") for name in names)
 
 
-def answer_errors(app: Quart) -> None:
-    """Answer every error with its status and the one error body; log what is ours to mend."""
+Noted = Callable[[Denied, str, str], str | None]
+"""Takes note of a refusal, the door and the caller's address; the id of the receipt, if any."""
+
+
+def answer_errors(app: Quart, noted: Noted = lambda *_: None) -> None:
+    """Answer every error with its status and the one error body; log what is ours to mend.
+
+    `noted` is told of each refusal, and gives the receipt that the caller may name to us.
+    """
+
+    async def known(error: SkillsHostError) -> Response:
+        receipt = None
+        if isinstance(error, Denied):
+            receipt = noted(error, str(request.endpoint), request.remote_addr or "")
+        return _known(error, receipt)
 
     handlers: tuple[tuple[type[Exception], Callable[[Any], Awaitable[Response]]], ...] = (
-        (SkillsHostError, _known),
+        (SkillsHostError, known),
         (HTTPException, _http),
         (Exception, _unforeseen),
     )
@@ -170,12 +183,13 @@ def answer_errors(app: Quart) -> None:
         app.register_error_handler(kind, handler)
 
 
-async def _known(error: SkillsHostError) -> Response:
+def _known(error: SkillsHostError, receipt: str | None) -> Response:
     if isinstance(error, Denied):
-        log.warning("%s %s refused: %s", request.method, request.endpoint, error.code)
+        what = (request.method, request.endpoint, error.code, receipt or "no receipt")
+        log.warning("%s %s refused: %s (%s)", *what)
     elif error.status >= 500:
         log.error("%s %s failed: %s", request.method, request.endpoint, error.code)
-    response = json_response(encode(error_body(error)), error.status)
+    response = json_response(encode(error_body(error, receipt=receipt)), error.status)
     if isinstance(error, WrongMethod):
         response.headers["Allow"] = error.allowed
     if error.status == 401:

@@ -18,8 +18,14 @@ from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from skills_host.assembly import Shared, doors
+from skills_host.auth.azure import PlatformIdentity
 from skills_host.auth.certificates import expiry_step
-from skills_host.auth.credentials import ClientCertificate, ClientCredential, credential_of
+from skills_host.auth.credentials import (
+    AnyCredential,
+    ClientCertificate,
+    TokenCredential,
+    credential_of,
+)
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.tokens import TokenSource
@@ -72,11 +78,25 @@ class World:
     send: Send | None = None
 
 
-def configured_credentials(settings: Settings, world: World) -> dict[str, ClientCredential]:
-    """What each bot proves itself with, as good at this instant. Raises `SettingsError`."""
-    now = world.now()
+def configured_credentials(
+    settings: Settings, world: World, brought: Mapping[str, TokenCredential] | None = None
+) -> dict[str, AnyCredential]:
+    """What each bot proves itself with, as good at this instant; `brought` by code, by bot.
+
+    Raises `SettingsError`.
+    """
+    now, given = world.now(), brought or {}
+    if unknown := set(given) - set(settings.bots):
+        raise SettingsError(f"bots.{unknown.pop()}: there is a credential for it, but no settings")
     return {
-        name: credential_of(name, bot, now=now, new_id=world.new_id)
+        name: credential_of(
+            name,
+            bot,
+            cloud=settings.cloud,
+            now=now,
+            new_id=world.new_id,
+            external=given.get(name),
+        )
         for name, bot in settings.bots.items()
     }
 
@@ -101,11 +121,17 @@ def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
 
 
 def create_app(
-    settings: Settings, *, bots: Mapping[str, Bot] | None = None, world: World | None = None
+    settings: Settings,
+    *,
+    bots: Mapping[str, Bot] | None = None,
+    credentials: Mapping[str, TokenCredential] | None = None,
+    world: World | None = None,
 ) -> Quart:
     """The ASGI application of a host with all its bots.
 
     `bots` gives the code of the configured bots by name; a root without code is a plain `Root`.
+    `credentials` are those of the bots whose `credential.identity` is `external`; whoever made
+    them closes them.
     Settings are checked here; stores and keys are opened when the application starts, and it
     does not start without them. Raises `SettingsError`.
     """
@@ -113,7 +139,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.host.limits.body_bytes
     app.config["BODY_TIMEOUT"] = settings.host.limits.body_seconds
     app.url_map.strict_slashes = False
-    host = _Host(settings, world or World(), dict(bots or {}))
+    host = _Host(settings, world or World(), dict(bots or {}), credentials)
     answer_errors(app, host.noted)
 
     @app.before_serving
@@ -135,12 +161,18 @@ def create_app(
 class _Host:
     """All that one application owns."""
 
-    def __init__(self, settings: Settings, world: World, bots: Mapping[str, Bot]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        world: World,
+        bots: Mapping[str, Bot],
+        credentials: Mapping[str, TokenCredential] | None,
+    ) -> None:
         self._settings = settings
         self._world = world
         self._skills = configured_skills(settings)
         self._snapshot = snapshot_of(settings, self._skills)
-        self._credentials = configured_credentials(settings, world)
+        self._credentials = configured_credentials(settings, world, credentials)
         self._expiry: dict[str, int] = {}
         self._lab = trusts_lab(settings, self._skills)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
@@ -240,6 +272,9 @@ class _Host:
             lab=self._lab,
         )
         for name in bots:
+            credential = self._credentials[name]
+            if isinstance(credential, PlatformIdentity):
+                stack.push_async_callback(credential.close)
             tokens = self._tokens(name, send)
             stack.push_async_callback(tokens.close)
             for prefix, door in doors(shared, name, self._bots[name], tokens):
@@ -313,7 +348,7 @@ def _announce_lists(settings: Settings) -> None:
             log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
 
 
-def _days_left(credential: ClientCredential, now: float) -> float:
+def _days_left(credential: AnyCredential, now: float) -> float:
     if isinstance(credential, ClientCertificate) and credential.certificate is not None:
         return credential.certificate.days_left(now)
     return math.inf

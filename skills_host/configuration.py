@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from skills_host.errors import SettingsError
+from skills_host.known_names import known_settings
 from skills_host.settings import CLOUDS, Settings, SkillSettings, StoreSettings
 from skills_host.transport import is_loopback
 
@@ -37,18 +38,7 @@ PEM = "-----BEGIN "
 # A PFX file in base64: its outermost length takes two bytes, and no path is as long.
 PFX = re.compile(r"MI[A-Za-z0-9+/]{2}[A-Za-z0-9+/=\s]{500,}")
 
-# The names that Bot Framework deployments already have, for the default bot.
-MICROSOFT_NAMES = {
-    "MicrosoftAppId": ("app_id",),
-    "MicrosoftAppPassword": ("credential", "secret"),
-    "MicrosoftAppTenantId": ("tenant",),
-    "CertificateThumbprint": ("credential", "thumbprint"),
-    "CertificatePrivateKey": ("credential", "key"),
-}
-CERTIFICATE_NAMES = ("CertificateThumbprint", "CertificatePrivateKey")
 SINGLE_TENANT = "singletenant"
-APP_TYPES = ("multitenant", SINGLE_TENANT)
-MANAGED_IDENTITY = "userassignedmsi"
 
 Where = tuple[str, ...]
 
@@ -102,17 +92,14 @@ def from_mapping(
     over = _walked(_from_environ(environ), in_environ)
     given = _merged(file, over)
     default = {"host": {"default_bot": _default_bot(given)}}
-    named = _walked(
-        _microsoft_names(environ, given), lambda text, where: _content(text, where, read_file)
-    )
-    app_type = _app_type(environ)
+    named = _walked(_known(environ, given), lambda text, where: _content(text, where, read_file))
     tables = _with_cloud(_merged(_merged(_merged(default, file), named), over))
     try:
         settings = Settings.model_validate(tables)
     except ValidationError as exc:
         raise SettingsError(_first_fault(exc)) from None
     settings = _checked(settings)
-    _check_tenant(app_type, settings)
+    _check_tenant(environ, settings)
     return settings
 
 
@@ -230,20 +217,9 @@ def _default_bot(given: Mapping[str, Any]) -> str:
     return next(iter(bots)) if len(bots) == 1 else ""
 
 
-def _microsoft_names(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+def _known(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
     bot = _default_bot(given)
-    if bot not in _table(given, "bots"):
-        return {}
-    if environ.get("MicrosoftAppPassword") and any(map(environ.get, CERTIFICATE_NAMES)):
-        raise SettingsError(f"MicrosoftAppPassword: give either it or {CERTIFICATE_NAMES[0]}")
-    members: dict[str, Any] = {}
-    for name, (*tables, last) in MICROSOFT_NAMES.items():
-        value: Any = environ.get(name)
-        if value:
-            for table in [last, *reversed(tables)]:
-                value = {table: value}
-            members = _merged(members, value)
-    return {"bots": {bot: members}}
+    return known_settings(environ, bot) if bot in _table(given, "bots") else {}
 
 
 def _with_cloud(tables: dict[str, Any]) -> dict[str, Any]:
@@ -296,18 +272,8 @@ def _checked(settings: Settings) -> Settings:
     return _completed(settings)
 
 
-def _app_type(environ: Mapping[str, str]) -> str:
-    """`MicrosoftAppType` in lower case; it says nothing new, but it must not be contradicted."""
-    kind = environ.get("MicrosoftAppType", "").lower()
-    if kind == MANAGED_IDENTITY:
-        raise SettingsError("MicrosoftAppType: UserAssignedMSI is not supported yet")
-    if kind and kind not in APP_TYPES:
-        raise SettingsError("MicrosoftAppType: expected MultiTenant or SingleTenant")
-    return kind
-
-
-def _check_tenant(app_type: str, settings: Settings) -> None:
-    bot = settings.default_bot
+def _check_tenant(environ: Mapping[str, str], settings: Settings) -> None:
+    bot, app_type = settings.default_bot, environ.get("MicrosoftAppType", "").lower()
     if app_type == SINGLE_TENANT and settings.bots[bot].tenant is None:
         raise SettingsError(
             f"bots.{bot}.tenant: MicrosoftAppType is SingleTenant, so it (or MicrosoftAppTenantId)"

@@ -28,6 +28,7 @@ __all__ = [
     "Credential",
     "Delivery",
     "HostSettings",
+    "IdentityKind",
     "Limits",
     "Operation",
     "Policy",
@@ -134,13 +135,28 @@ class StoreSettings(Model):
     url: str = ""
 
 
+class IdentityKind(StrEnum):
+    """What proves who the bot is without a secret of its own: its platform, or code of its own."""
+
+    SYSTEM_ASSIGNED = "system-assigned"
+    USER_ASSIGNED = "user-assigned"
+    WORKLOAD = "workload"
+    FEDERATED = "federated"
+    EXTERNAL = "external"
+
+
 class Credential(Model):
-    """What a bot proves itself with: a client secret, or a certificate and its private key.
+    """What a bot proves itself with: a client secret, a certificate with its key, or an `identity`.
 
     `certificate` and `key` are contents: PEM text, or a PFX file in base64. `thumbprint` says how
     the authority is told which certificate it is: `sha256`, `sha1`, or the very thumbprint in hex,
     which may stand in the place of the certificate where there is only the key. With `send_chain`
     the certificate is sent too, for registrations by subject name and issuer.
+
+    A managed `identity` is asked of the platform: the system's, or the user-assigned one whose
+    client id is the bot's app id. A federated one (that of `client_id`, or the system's) proves
+    the bot's app id; a workload's proof is the content of `token_file`. An external one is an
+    object with azure-core's async `get_token`, which the bot's code brings.
     """
 
     secret: SecretStr | None = None
@@ -149,6 +165,9 @@ class Credential(Model):
     password: SecretStr | None = None
     send_chain: bool = False
     thumbprint: Thumbprint = DIGESTS[0]
+    identity: IdentityKind | None = None
+    client_id: AppId | None = None
+    token_file: str | None = None
 
     def revealed(self, name: Literal["secret", "certificate", "key", "password"]) -> str | None:
         """The text of a hidden member, or None if it is not given."""
@@ -161,21 +180,36 @@ class Credential(Model):
             if self.revealed(name) == "":
                 raise ValueError(f"the {name} is empty")
         others = sorted(self.model_fields_set - {"secret"})
-        if self.secret is None:
+        if self.identity is not None:
+            self._check_identity(self.identity)
+        elif self.client_id is not None or self.token_file is not None:
+            raise ValueError("client_id and token_file need identity")
+        elif self.secret is None:
             self._check_certificate()
         elif others:
             raise ValueError(f"give either secret or {others[0]}, not both")
         return self
 
+    def _check_identity(self, kind: IdentityKind) -> None:
+        for name in sorted(self.model_fields_set - {"identity"}):
+            if getattr(self, name) is not None and MEMBER_OF.get(name) is not kind:
+                raise ValueError(f"identity {kind} has no {name}")
+
     def _check_certificate(self) -> None:
         if self.certificate is not None:
             return
         if self.key is None:
-            raise ValueError("give either secret or certificate")
+            raise ValueError("give secret, certificate or identity")
         if self.thumbprint in DIGESTS:
             raise ValueError("a key alone needs its certificate, or thumbprint in hex")
         if self.send_chain:
             raise ValueError("send_chain needs certificate")
+
+
+MEMBER_OF = MappingProxyType(
+    {"client_id": IdentityKind.FEDERATED, "token_file": IdentityKind.WORKLOAD}
+)
+NEEDS_TENANT = frozenset(IdentityKind) - {IdentityKind.FEDERATED, IdentityKind.EXTERNAL}
 
 
 class BotSettings(Model):
@@ -192,6 +226,13 @@ class BotSettings(Model):
     def _wildcard_is_meant(self) -> Self:
         if ("*" in self.allowed_callers) != self.allow_any_caller:
             raise ValueError('allowed_callers = ["*"] and allow_any_caller = true go together')
+        return self
+
+    @model_validator(mode="after")
+    def _identity_has_a_tenant(self) -> Self:
+        kind = self.credential.identity
+        if kind in NEEDS_TENANT and self.tenant is None:
+            raise ValueError(f"tenant: identity {kind} needs the tenant that it belongs to")
         return self
 
 

@@ -60,7 +60,7 @@ def bot(**changes: Any) -> dict[str, Any]:
             "bots.root.app_id: an app id of zeros",
         ),
         (bot(credential=None), "bots.root.credential: Field required"),
-        (bot(credential={}), "bots.root.credential: give either secret or certificate"),
+        (bot(credential={}), "bots.root.credential: give secret, certificate or identity"),
         (bot(credential={"secret": ""}), "bots.root.credential: the secret is empty"),
         (bot(credential={"secret": "${NOT_SET}"}), "bots.root.credential.secret: the environment"),
         (bot(allowed_callers=OTHER), "bots.root.allowed_callers: Input should be a valid tuple"),
@@ -502,7 +502,7 @@ def test_a_secret_in_the_file_and_a_certificate_beside_it_are_refused() -> None:
 def test_a_usual_thumbprint_needs_its_key() -> None:
     named = {"CertificateThumbprint": "ab" * 20}
 
-    assert "bots.root.credential: give either" in fault(bot(credential=None), named)
+    assert "bots.root.credential: give secret" in fault(bot(credential=None), named)
 
 
 # Types of apps
@@ -523,11 +523,10 @@ def test_a_single_tenant_bot_needs_its_tenant() -> None:
     assert settings_of({}, environ).bots["root"].tenant == OTHER
 
 
-@pytest.mark.parametrize("toml", [{}, bot(credential=None)])
-def test_managed_identity_is_not_supported_yet(toml: dict[str, Any]) -> None:
-    message = fault(toml, {"MicrosoftAppType": "UserAssignedMSI"})
+def test_a_managed_identity_has_no_other_credential() -> None:
+    message = fault({}, {"MicrosoftAppType": "UserAssignedMSI", "MicrosoftAppTenantId": OTHER})
 
-    assert message == "MicrosoftAppType: UserAssignedMSI is not supported yet"
+    assert message == "bots.root.credential: identity user-assigned has no secret"
 
 
 def test_an_unknown_type_is_refused() -> None:

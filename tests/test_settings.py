@@ -104,7 +104,7 @@ def test_a_kind_is_root_or_skill() -> None:
 # Credentials
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {
-    "none": ({}, "give either secret or certificate"),
+    "none": ({}, "give secret, certificate or identity"),
     "two kinds": ({"secret": "s", "certificate": "c"}, "give either secret or certificate, not"),
     "a secret and a key": ({"secret": "s", "key": "k"}, "give either secret or key, not both"),
     "a secret and a thumbprint": (
@@ -122,7 +122,22 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
         {"key": "k", "thumbprint": "AB" * 20, "send_chain": True},
         "send_chain needs certificate",
     ),
-    "a thumbprint alone": ({"thumbprint": "AB" * 20}, "give either secret or certificate"),
+    "a thumbprint alone": ({"thumbprint": "AB" * 20}, "give secret, certificate or identity"),
+    "an identity and a secret": (
+        {"identity": "external", "secret": "s"},
+        "identity external has no secret",
+    ),
+    "a managed identity with the client id of a federated one": (
+        {"identity": "user-assigned", "client_id": "b" * 32},
+        "identity user-assigned has no client_id",
+    ),
+    "a client id alone": ({"secret": "s", "client_id": "b" * 32}, "need identity"),
+    "a token file alone": ({"token_file": "f"}, "need identity"),
+    "an unknown identity": ({"identity": "managed"}, "identity"),
+    "a managed identity without a tenant": (
+        {"identity": "system-assigned"},
+        "needs the tenant that it belongs to",
+    ),
     "a thumbprint of odd length": (
         {"certificate": "c", "thumbprint": "AB" * 19},
         "expected sha256, sha1, or",

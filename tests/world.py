@@ -203,11 +203,16 @@ class Town:
         self._running: dict[str, Quart] = {}
 
     async def start(
-        self, base: str, name: str, toml: Mapping[str, Any], bots: Mapping[str, Bot] | None = None
+        self,
+        base: str,
+        name: str,
+        toml: Mapping[str, Any],
+        bots: Mapping[str, Bot] | None = None,
+        **more: Any,
     ) -> Quart:
         """Start one host at a base address, with the store that carries its name."""
         world = World(send=self.send, now=lambda: self.now())
-        app = create_app(settings(base, name, toml, self.folder), bots=bots, world=world)
+        app = create_app(settings(base, name, toml, self.folder), bots=bots, world=world, **more)
         await app.startup()
         self.send.apps[base] = app
         self._running[base] = app

@@ -5,11 +5,12 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from skills_host.auth.azure import platform_identity
 from skills_host.auth.certificates import (
     BadCertificate,
     Certificate,
@@ -19,13 +20,16 @@ from skills_host.auth.certificates import (
     read_key,
 )
 from skills_host.errors import SettingsError
-from skills_host.settings import BotSettings, Credential
+from skills_host.settings import BotSettings, Cloud, Credential, IdentityKind
 
 __all__ = [
     "ASSERTION_TYPE",
+    "AnyCredential",
     "ClientCertificate",
     "ClientCredential",
     "ClientSecret",
+    "IssuedToken",
+    "TokenCredential",
     "credential_of",
 ]
 
@@ -45,6 +49,29 @@ class ClientCredential(Protocol):
 
     def form(self, scope: str, *, token_url: str, now: float) -> Mapping[str, str]:
         """The fields of a client-credentials request for `scope`; the proof is among them."""
+
+
+class IssuedToken(Protocol):
+    """What azure-core calls an access token."""
+
+    @property
+    def token(self) -> str:
+        """The token itself."""
+
+    @property
+    def expires_on(self) -> int:
+        """When it expires, in seconds since the epoch."""
+
+
+@runtime_checkable
+class TokenCredential(Protocol):
+    """Anything with azure-core's async `get_token`: it gets tokens by itself."""
+
+    async def get_token(self, *scopes: str, **options: Any) -> IssuedToken:
+        """A token for the scopes; raises whatever it likes where there is none."""
+
+
+AnyCredential = ClientCredential | TokenCredential
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +119,27 @@ class ClientCertificate:
 
 
 def credential_of(
-    name: str, bot: BotSettings, *, now: float, new_id: Callable[[], str]
-) -> ClientCredential:
-    """What the bot `name` proves itself with.
+    name: str,
+    bot: BotSettings,
+    *,
+    cloud: Cloud,
+    now: float,
+    new_id: Callable[[], str],
+    external: TokenCredential | None = None,
+) -> AnyCredential:
+    """What the bot `name` proves itself with; `external` is what its code brings.
 
-    Raises `SettingsError` naming the setting where a certificate cannot be used at this instant.
+    Raises `SettingsError` naming the setting where a certificate cannot be used at this instant,
+    and where there is an external credential that the settings do not ask for, or the reverse.
     """
+    kind = bot.credential.identity
+    if (kind is IdentityKind.EXTERNAL) != (external is not None):
+        there = "asked for, but none is given" if external is None else "given, but not asked for"
+        raise SettingsError(f"bots.{name}.credential.identity: an external credential is {there}")
+    if external is not None:
+        return external
+    if kind is not None:
+        return platform_identity(name, bot, cloud)
     try:
         return _credential(bot, now=now, new_id=new_id)
     except BadCertificate as exc:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from skills_host.auth.credentials import ClientCredential
+from skills_host.auth.credentials import AnyCredential, ClientCredential, TokenCredential
 from skills_host.errors import TokenUnavailable, TransportFailed
 from skills_host.settings import Cloud
 from skills_host.transport import Request, Response, Send
@@ -53,13 +53,12 @@ class TokenSource:
         send: Send,
         *,
         cloud: Cloud,
-        credential: ClientCredential,
+        credential: AnyCredential,
         now: Callable[[], float],
         timeout: float = 5.0,
     ) -> None:
-        tenant = quote(credential.tenant or cloud.login_tenant, safe="")
         self._send = send
-        self._url = f"{cloud.login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
+        self._cloud = cloud
         self._credential = credential
         self._now = now
         self._timeout = timeout
@@ -130,24 +129,41 @@ class TokenSource:
             self._held[scope] = replace(held, renew=self._now() + PAUSE)
 
     async def _fetch(self, scope: str) -> _Held:
-        asked = self._now()
-        form = self._credential.form(scope, token_url=self._url, now=asked)
-        request = Request(
+        credential, asked = self._credential, self._now()
+        try:
+            async with asyncio.timeout(self._timeout):
+                if isinstance(credential, TokenCredential):
+                    return await _issued(credential, scope, asked)
+                return _read(await self._send(self._request(credential, scope, asked)), asked)
+        except (TransportFailed, TimeoutError) as exc:
+            raise TokenUnavailable from exc
+
+    def _request(self, credential: ClientCredential, scope: str, now: float) -> Request:
+        tenant = quote(credential.tenant or self._cloud.login_tenant, safe="")
+        url = f"{self._cloud.login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
+        return Request(
             "POST",
-            self._url,
+            url,
             headers={
                 "Content-Type": "application/x-www-form-urlencoded",
                 "Accept": "application/json",
             },
-            body=urlencode(form).encode(),
+            body=urlencode(credential.form(scope, token_url=url, now=now)).encode(),
             timeout=self._timeout,
         )
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._send(request)
-        except (TransportFailed, TimeoutError) as exc:
-            raise TokenUnavailable from exc
-        return _read(answer, asked)
+
+
+async def _issued(credential: TokenCredential, scope: str, asked: float) -> _Held:
+    """A token of a credential that gets them by itself."""
+    try:
+        issued = await credential.get_token(scope)
+        token, life = issued.token, float(issued.expires_on) - asked
+    except TokenUnavailable:
+        raise
+    except Exception as exc:
+        # It may be anybody's code, and its words may hold anything: only its kind is told.
+        raise TokenUnavailable(reason=type(exc).__name__) from None
+    return _held(token, life, asked)
 
 
 def _whole(scope: str) -> str:
@@ -158,11 +174,14 @@ def _read(answer: Response, asked: float) -> _Held:
     document = _document(answer.body)
     if not answer.ok:
         raise TokenUnavailable(reason=_reason(document))
-    token, kind = document.get("access_token"), document.get("token_type", "Bearer")
-    life = _seconds(document.get("expires_in"))
-    if not isinstance(token, str) or not TOKEN.fullmatch(token) or life <= 0:
-        raise TokenUnavailable
+    kind = document.get("token_type", "Bearer")
     if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise TokenUnavailable
+    return _held(document.get("access_token"), _seconds(document.get("expires_in")), asked)
+
+
+def _held(token: object, life: float, asked: float) -> _Held:
+    if not isinstance(token, str) or not TOKEN.fullmatch(token) or not 0 < life < LATEST:
         raise TokenUnavailable
     return _Held(token, asked + life, asked + life - min(EARLY, life * EARLY_SHARE))
 

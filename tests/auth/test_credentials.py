@@ -13,10 +13,11 @@ from skills_host.auth.credentials import (
     ClientCertificate,
     ClientCredential,
     ClientSecret,
+    TokenCredential,
     credential_of,
 )
 from skills_host.errors import SettingsError
-from skills_host.settings import BotSettings
+from skills_host.settings import BotSettings, Cloud
 from tests.auth.issuer import BOT, HOME, NOW
 from tests.auth.pairs import Pair, bot_pair, pair
 
@@ -35,7 +36,9 @@ def credential(now: float = NOW, **given: Any) -> ClientCredential:
         {"kind": "root", "app_id": BOT, "tenant": HOME, "credential": given}
     )
     numbers = count()
-    return credential_of("root", bot, now=now, new_id=lambda: f"id-{next(numbers)}")
+    made = credential_of("root", bot, cloud=Cloud(), now=now, new_id=lambda: f"id-{next(numbers)}")
+    assert not isinstance(made, TokenCredential)
+    return made
 
 
 def header(**given: Any) -> dict[str, Any]:

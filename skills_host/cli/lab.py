@@ -49,7 +49,7 @@ def lab(
     """Issue real tokens for the apps in the environment.
 
     SKILLS_HOST_LAB_APPS holds a JSON list of {"app_id", "secret" or "certificate" (PEM),
-    "tenant"?, "token_version"?},
+    "tenant"?, "token_version"?, "managed"?, "trusts"?},
     SKILLS_HOST_LAB_MINT the secret that `token mint` needs (made up if it is not set). Signing
     keys are made at start and are never written.
     """

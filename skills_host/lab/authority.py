@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from skills_host.auth.certificates import Certificate, read_public_certificate
+from skills_host.lab.apps import BOTFRAMEWORK_TENANT, LabApp, TokenVersion
 from skills_host.lab.assertions import ASSERTION_TYPE, Assertions, claimed_app_id
+from skills_host.lab.federation import EXCHANGES, check_exchanged, is_own
 from skills_host.lab.keyring import KeyRing
 from skills_host.lab.refusals import GrantRefused
 from skills_host.settings import canonical_app_id
@@ -30,15 +30,11 @@ __all__ = [
     "tenant_id",
 ]
 
-TokenVersion = Literal["1.0", "2.0"]
-"""Whether a token names its application in `appid` (1.0) or in `azp` (2.0)."""
-
 Proof = Literal["1", "2"]
 """How a client proved itself, as tokens say it: by its secret, or by its certificate."""
 
 SECRET: Proof = "1"  # noqa: S105 - how, not with what
 CERTIFICATE: Proof = "2"
-BOTFRAMEWORK_TENANT = "d6d49420-f39b-4df7-a1dc-d59a935871db"
 CHANNEL_ISSUER = "https://api.botframework.com"
 CHANNEL_SCOPES = ("https://api.botframework.com", "https://api.botframework.us")
 ENDORSED_CHANNELS = (
@@ -58,41 +54,6 @@ MARK: Mapping[str, Any] = {"skills_host_lab": True}
 DEFAULT_SCOPE = "/.default"
 
 
-@dataclass(frozen=True, slots=True)
-class LabApp:
-    """An app registration; single-tenant where `tenant` is not the Bot Framework's own.
-
-    `token_version` is the version of tokens whose audience is this app. It proves itself with its
-    secret, its certificate (PEM), or either. Raises `ValueError` or `BadCertificate`.
-    """
-
-    app_id: str
-    secret: str = field(default="", repr=False)
-    tenant: str = BOTFRAMEWORK_TENANT
-    token_version: TokenVersion = "2.0"  # noqa: S105 - a version, not a secret
-    certificate: str = field(default="", repr=False)
-    registered: tuple[Certificate, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "app_id", canonical_app_id(self.app_id))
-        object.__setattr__(self, "tenant", str(UUID(self.tenant)))
-        if not self.secret and not self.certificate:
-            raise ValueError("a lab app needs a secret or a certificate")
-        object.__setattr__(self, "registered", _registered(self.certificate))
-
-    def is_known_in(self, tenant: str) -> bool:
-        """True if the directory `tenant` has this app: multi-tenant apps are in all of them."""
-        return self.tenant in (BOTFRAMEWORK_TENANT, tenant)
-
-
-def _registered(pem: str) -> tuple[Certificate, ...]:
-    if not pem:
-        return ()
-    certificate = read_public_certificate(pem.encode())
-    certificate.public_key()
-    return (certificate,)
-
-
 def tenant_id(tenant: str) -> str:
     """The GUID of a tenant or of a well-known alias; `GrantRefused` for anything else."""
     if tenant.lower() in TENANT_ALIASES:
@@ -107,7 +68,7 @@ class Authority:
     """Issues tokens for registered apps and for channels; owns their signing keys.
 
     `base_url` is where its documents say it is, unless a request came to another address.
-    `now` gives seconds since the epoch.
+    `now` gives seconds since the epoch, to which `skew` is added: a clock that goes wrong.
     """
 
     def __init__(
@@ -120,14 +81,19 @@ class Authority:
     ) -> None:
         self._apps = {app.app_id: app for app in apps}
         self._base_url = base_url.rstrip("/")
-        self._now = now
+        self._clock = now
         self._new_id = new_id
         self._entra = KeyRing("entra")
+        self._workloads = KeyRing("workload")
         self._assertions = Assertions()
+        self.skew = 0.0
         self._channel = KeyRing("channel", members={"endorsements": list(ENDORSED_CHANNELS)})
 
+    def _now(self) -> float:
+        return self._clock() + self.skew
+
     def rotate(self) -> None:
-        """Sign with new keys from now on; the last two generations stay published."""
+        """Sign with the keys that were published for it; the last two generations stay there."""
         self._entra.rotate()
         self._channel.rotate()
 
@@ -231,7 +197,7 @@ class Authority:
         """
         registered = self._apps.get(client_id)
         tid = tenant or (registered.tenant if registered else BOTFRAMEWORK_TENANT)
-        principal = str(uuid5(NAMESPACE_URL, f"{tid}/{client_id}"))
+        principal = _principal(tid, client_id)
         usual = {
             "aud": audience,
             "iss": _issuer(tid, version),
@@ -258,6 +224,39 @@ class Authority:
         }
         return self._channel.sign(_changed(usual, claims))
 
+    def managed_token(self, client_id: str, resource: str) -> tuple[str, str, int]:
+        """A token for `resource` of a managed identity, or of the system's if there is no id, with
+        its client id and the instant at which it expires.
+
+        Raises `LookupError` for an identity that is not there, and `GrantRefused`.
+        """
+        identities = (app for app in self._apps.values() if app.managed)
+        for identity in identities:
+            if identity.app_id == client_id or (identity.managed == "system" and not client_id):
+                break
+        else:
+            raise LookupError(client_id)
+        audience, version = self._wanted(resource, identity)
+        token = self.app_token(
+            client_id=identity.app_id, audience=audience, version=version, proof=CERTIFICATE
+        )
+        return token, identity.app_id, int(self._now()) + 3600
+
+    def workload_token(self, subject: str, **claims: Any) -> str:
+        """What a cluster gives to its workload `subject`, to be exchanged; `claims` as above."""
+        usual = {
+            "iss": self.workload_issuer,
+            "sub": subject,
+            "aud": EXCHANGES[0],
+            **self._times(3600),
+        }
+        return self._workloads.sign(_changed(usual, claims))
+
+    @property
+    def workload_issuer(self) -> str:
+        """Who a workload's token says it is from."""
+        return f"{self._base_url}/workloads"
+
     def refusal(self, refused: GrantRefused) -> dict[str, Any]:
         """The error document of a refused request, with this authority's time and a new id."""
         return refused.body(now=self._now(), trace=self._new_id())
@@ -278,6 +277,9 @@ class Authority:
         if secret:
             _check_secret(secret, client)
             return client, SECRET
+        if client.trusts and not is_own(assertion, client.app_id):
+            self._check_exchanged(assertion, client)
+            return client, CERTIFICATE
         self._assertions.check(
             assertion,
             client_id=client.app_id,
@@ -287,12 +289,33 @@ class Authority:
         )
         return client, CERTIFICATE
 
+    def _check_exchanged(self, assertion: str, client: LabApp) -> None:
+        managed = {
+            _principal(tid, trusted): _issuer(tid, "2.0")
+            for trusted in client.trusts
+            if (identity := self._app(trusted)) is not None and (tid := identity.tenant)
+        }
+        workloads = {subject: self.workload_issuer for subject in client.trusts}
+        check_exchanged(
+            assertion,
+            rings=(self._entra, self._workloads),
+            trusted=workloads | managed,
+            now=self._now(),
+        )
+
+    def _wanted(self, resource: str, identity: LabApp) -> tuple[str, TokenVersion]:
+        if resource in EXCHANGES:
+            return resource, "2.0"
+        return self._audience(resource, tenant=identity.tenant)
+
     def _audience(self, resource: str, *, tenant: str) -> tuple[str, TokenVersion]:
         if resource in CHANNEL_SCOPES:
             return resource, "1.0"
         target = self._app(resource)
         if target is None or not target.is_known_in(tenant):
             raise GrantRefused("resource")
+        if target.managed:
+            raise GrantRefused("managed-audience")
         return target.app_id, target.token_version
 
     def _app(self, app_id: str) -> LabApp | None:
@@ -306,6 +329,10 @@ class Authority:
         # Both are moved for a token that has already expired: its start lies before its end.
         start = min(now, now + int(lifetime))
         return {"iat": start, "nbf": start, "exp": now + int(lifetime)}
+
+
+def _principal(tenant: str, client_id: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"{tenant}/{client_id}"))
 
 
 def _issuer(tenant: str, version: TokenVersion) -> str:

@@ -58,6 +58,18 @@ FAULTS: Mapping[str, Fault] = {
     "assertion-used": Fault(
         401, "invalid_client", 50013, "A client assertion with this jti was taken before."
     ),
+    "exchange-issuer": Fault(
+        401, "invalid_client", 700211, "The app trusts no such issuer of an exchanged token."
+    ),
+    "exchange-audience": Fault(
+        401, "invalid_client", 700212, "The exchanged token is not meant for an exchange."
+    ),
+    "exchange-subject": Fault(
+        401, "invalid_client", 700213, "The app trusts no such subject of an exchanged token."
+    ),
+    "managed-audience": Fault(
+        400, "invalid_resource", 500011, "A managed identity accepts no tokens: it is no resource."
+    ),
     "scope": Fault(
         400, "invalid_scope", 1002012, "The scope must be one resource followed by /.default."
     ),

@@ -20,6 +20,7 @@ from quart import Quart, Response, jsonify, request
 from skills_host.auth.denials import Denied
 from skills_host.errors import BadInput, SettingsError, SkillsHostError, error_body
 from skills_host.lab.authority import Authority, TokenVersion
+from skills_host.lab.managed import managed_identities
 from skills_host.lab.refusals import GrantRefused
 from skills_host.lab.tls import LAB_HOSTS
 from skills_host.transport import is_loopback
@@ -37,17 +38,20 @@ ARGUMENTS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     ),
     "channel": (frozenset(("audience", "service_url")), frozenset(("lifetime",))),
 }
+DAY = 24 * 3600
 RESERVED = frozenset(name for names in ARGUMENTS.values() for group in names for name in group)
 
 
 def create_lab(authority: Authority, *, mint_secret: str) -> Quart:
-    """The endpoint as an ASGI app; `mint_secret` opens `/lab/tokens` and `/lab/rotate`."""
+    """The endpoint as an ASGI app; `mint_secret` opens what stands under `/lab`, and App Service's
+    endpoint of managed identities."""
     app = Quart(__name__)
     app.before_request(_refuse_strangers)
     app.register_error_handler(SkillsHostError, _refusal(authority))
     _serve_entra(app, authority)
     _serve_channel(app, authority)
     _serve_lab_routes(app, authority, mint_secret=mint_secret)
+    app.register_blueprint(managed_identities(authority, secret=mint_secret))
     return app
 
 
@@ -111,6 +115,14 @@ def _serve_lab_routes(app: Quart, authority: Authority, *, mint_secret: str) -> 
         authority.rotate()
         return jsonify({"ok": True})
 
+    @app.post("/lab/skew")
+    async def skew() -> Response:
+        _check_mint_secret(request.headers.get("Authorization", ""), mint_secret)
+        authority.skew = _seconds(
+            await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        )
+        return jsonify({"ok": True})
+
 
 async def _issued(authority: Authority, tenant: str, *, endpoint_version: TokenVersion) -> Response:
     form = (await request.form).to_dict()
@@ -141,6 +153,13 @@ def _check_arguments(
             raise BadInput(f"{name}: wrong type")
     if given.get("version", "2.0") not in ("1.0", "2.0"):
         raise BadInput("version: expected 1.0 or 2.0")
+
+
+def _seconds(body: bytes) -> float:
+    seconds = _object(body).get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or abs(seconds) > DAY:
+        raise BadInput("seconds: expected a number, at most a day")
+    return float(seconds)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -133,7 +133,7 @@ async def test_the_mint_secret_mints(lab: Quart, wanted: dict[str, Any]) -> None
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == wanted["audience"]
 
 
-@pytest.mark.parametrize("path", ["/lab/tokens", "/lab/rotate"])
+@pytest.mark.parametrize("path", ["/lab/tokens", "/lab/rotate", "/lab/skew"])
 @pytest.mark.parametrize("header", [None, "Bearer guessed", "mint-secret"])
 async def test_minting_without_the_secret_is_refused(
     lab: Quart, path: str, header: str | None
@@ -185,7 +185,7 @@ async def test_rotation_publishes_a_new_key_beside_the_old() -> None:
     await app.test_client().post("/lab/rotate", headers=MINT)
 
     after = await got(app, "/common/discovery/v2.0/keys")
-    assert after["keys"][1:] == before["keys"] and len(after["keys"]) == 2
+    assert after["keys"][1:] == before["keys"] and len(after["keys"]) == 3
 
 
 async def test_two_rotations_at_once_are_two() -> None:
@@ -194,7 +194,7 @@ async def test_two_rotations_at_once_are_two() -> None:
 
     await asyncio.gather(*(app.test_client().post("/lab/rotate", headers=MINT) for _ in range(2)))
 
-    assert len((await got(app, "/v1/.well-known/keys"))["keys"]) == 3
+    assert len((await got(app, "/v1/.well-known/keys"))["keys"]) == 4
 
 
 STRANGERS: dict[str, tuple[str, str]] = {

@@ -221,9 +221,9 @@ class _Host:
         """Finish what runs, then close everything in reverse order."""
         await self._closing.aclose()
 
-    def noted(self, error: Denied, door: str, address: str) -> str | None:
+    def noted(self, error: Denied, door: str, caller: str) -> str | None:
         """Take note of a refusal; the id of its receipt."""
-        return self._receipts.note(error, door=door, address=address)
+        return self._receipts.note(error, door=door, caller=caller)
 
     # Building
 

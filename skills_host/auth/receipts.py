@@ -15,10 +15,10 @@ KINDS = ("denial", "denial-unsigned")
 """The kinds of record that receipts are: of those who proved who they are, and of anybody."""
 
 SHOWN = 200
-TOKEN_LIKE = re.compile(r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_.-]*|[A-Za-z0-9_-]{40,}")
 
 # In these, what was seen is the app id of a caller whose signature is good.
-_NAMES_CALLER = ("caller-not-allowed", "skill-not-allowed", "not-conversation-owner")
+_NAMES_CALLER = ("caller-not-allowed", "skill-not-allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ def kind_of(code: str) -> str:
     return KINDS[code in UNSIGNED]
 
 
-def receipt_of(error: Denied, *, id: str, at: float, door: str, address: str) -> Receipt:
-    """The receipt of a refusal at `door`, whose caller came from `address`."""
-    caller = error.seen if error.code in _NAMES_CALLER and error.seen else address
+def receipt_of(error: Denied, *, id: str, at: float, door: str, caller: str) -> Receipt:
+    """The receipt of a refusal at `door` of a `caller`: an app id, or an address."""
+    caller = error.seen if error.code in _NAMES_CALLER and error.seen else caller
     return Receipt(
         id, at, error.code, door, shown(caller), shown(error.expected), shown(error.seen)
     )
@@ -94,5 +94,5 @@ def receipt_of(error: Denied, *, id: str, at: float, door: str, address: str) ->
 
 def shown(text: str) -> str:
     """Text of a caller as it may be kept and printed: short, in one line, and without a token."""
-    plain = TOKEN_LIKE.sub("(a token)", text[: 20 * SHOWN])
+    plain = TOKEN_LIKE.sub("(hidden)", text[: 2 * SHOWN])
     return "".join(c if c.isprintable() else "?" for c in plain)[:SHOWN]

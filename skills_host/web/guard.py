@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from quart import Quart, Response, request
+from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
 from skills_host.activity import Activity, check_received, wire_name
@@ -86,7 +86,9 @@ class Guard:
         if self._lab and _is_proxied():
             raise Denied("forwarded-in-lab")
         header = request.headers.get("Authorization")
-        return await self._verifier.admit(header, door=door, bot_app_id=bot_app_id)
+        identity = await self._verifier.admit(header, door=door, bot_app_id=bot_app_id)
+        g.caller = identity.app_id
+        return identity
 
     async def received(self, identity: Identity) -> Activity:
         """The request's body as a complete activity that fits the identity."""
@@ -159,7 +161,7 @@ def _is_proxied() -> bool:
 
 
 Noted = Callable[[Denied, str, str], str | None]
-"""Takes note of a refusal, the door and the caller's address; the id of the receipt, if any."""
+"""Takes note of a refusal, the door and the caller (an app id, or an address); the receipt's id."""
 
 
 def answer_errors(app: Quart, noted: Noted = lambda *_: None) -> None:
@@ -171,7 +173,8 @@ def answer_errors(app: Quart, noted: Noted = lambda *_: None) -> None:
     async def known(error: SkillsHostError) -> Response:
         receipt = None
         if isinstance(error, Denied):
-            receipt = noted(error, str(request.endpoint), request.remote_addr or "")
+            caller = g.get("caller") or request.remote_addr or ""
+            receipt = noted(error, str(request.endpoint), caller)
         return _known(error, receipt)
 
     handlers: tuple[tuple[type[Exception], Callable[[Any], Awaitable[Response]]], ...] = (

@@ -81,11 +81,11 @@ class Receipts:
                 await self._task
         await self._flush()
 
-    def note(self, error: Denied, *, door: str, address: str) -> str | None:
+    def note(self, error: Denied, *, door: str, caller: str) -> str | None:
         """Take note of a refusal; the id of the receipt that tells of it, if one does."""
         now = self._now()
         id = receipt_id(now, self._random(4).hex())
-        receipt = receipt_of(error, id=id, at=now, door=door, address=address)
+        receipt = receipt_of(error, id=id, at=now, door=door, caller=caller)
         window = self._window(receipt)
         if window.kept >= PER_CALLER and window.last is not None:
             repeated = window.last = replace(window.last, repeated=window.last.repeated + 1)
@@ -145,8 +145,10 @@ class Receipts:
             for receipt in pending.values():
                 self._written[kind_of(receipt.code)] += 1
             await self._trim()
-        except SkillsHostError as exc:
-            log.warning("%d receipts of refusals were not written: %s", len(pending), exc.code)
+        except Exception as exc:
+            # Whatever it was, those to come are written: nothing else would say so.
+            reason = exc.code if isinstance(exc, SkillsHostError) else type(exc).__name__
+            log.warning("%d receipts of refusals were not written: %s", len(pending), reason)
 
     def _put(self, receipt: Receipt) -> Put:
         kind = kind_of(receipt.code)

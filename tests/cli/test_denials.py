@@ -41,7 +41,7 @@ def refused(config: Path, *errors: Denied) -> list[str]:
             keep=100,
             age=60,
         )
-        ids = [ledger.note(error, door="skills", address="10.0.0.1") for error in errors]
+        ids = [ledger.note(error, door="skills", caller="10.0.0.1") for error in errors]
         await ledger.close()
         await store.close()
         return [id for id in ids if id is not None]

@@ -110,9 +110,9 @@ async def test_no_token_is_stored(town: Town) -> None:
 async def test_a_caller_has_ten_a_minute_and_the_rest_is_counted(tmp_path: Path) -> None:
     store, clock = await opened(tmp_path / "host.db"), Clock()
     ledger = receipts(store, clock)
-    ids = [ledger.note(stranger(), door="skills", address="") for _ in range(50)]
+    ids = [ledger.note(stranger(), door="skills", caller="") for _ in range(50)]
     clock.at += 61
-    ids.append(ledger.note(stranger(), door="skills", address=""))
+    ids.append(ledger.note(stranger(), door="skills", caller=""))
     await ledger.close()
     found = await newest(store, 100)
 
@@ -125,9 +125,9 @@ async def test_a_caller_has_ten_a_minute_and_the_rest_is_counted(tmp_path: Path)
 async def test_a_flood_of_unsigned_tokens_evicts_nobody_else(tmp_path: Path) -> None:
     store, clock = await opened(tmp_path / "host.db"), Clock()
     ledger = receipts(store, clock, keep=20)
-    first = ledger.note(stranger(), door="skills", address="")
+    first = ledger.note(stranger(), door="skills", caller="")
     for number in range(5000):
-        ledger.note(Denied("no-header"), door="skills", address=f"10.0.{number // 250}.{number}")
+        ledger.note(Denied("no-header"), door="skills", caller=f"10.0.{number // 250}.{number}")
         if number % 200 == 0:
             await ledger._flush()
     await ledger.close()
@@ -142,7 +142,7 @@ async def test_those_who_may_be_anybody_have_a_bound_together(tmp_path: Path) ->
     store, clock = await opened(tmp_path / "host.db"), Clock()
     ledger = receipts(store, clock)
     given = [
-        ledger.note(Denied("no-header"), door="skills", address=f"10.0.0.{number}")
+        ledger.note(Denied("no-header"), door="skills", caller=f"10.0.0.{number}")
         for number in range(PER_MINUTE + 50)
     ]
     await ledger.close()
@@ -157,7 +157,7 @@ async def test_the_oldest_go_first(tmp_path: Path) -> None:
     ledger = receipts(store, clock, keep=10)
     for number in range(100):
         last = ledger.note(
-            Denied("caller-not-allowed", seen=f"app {number}"), door="messages", address=""
+            Denied("caller-not-allowed", seen=f"app {number}"), door="messages", caller=""
         )
         await ledger._flush()
     found = await newest(store, 100)
@@ -170,26 +170,29 @@ async def test_the_oldest_go_first(tmp_path: Path) -> None:
 class Broken:
     """A store that fails, and counts how often it was asked to write."""
 
-    asked = 0
+    def __init__(self, error: Exception) -> None:
+        self.asked = 0
+        self._error = error
 
     async def write(self, changes: list[Change]) -> None:
         self.asked += 1
-        raise StoreFailed
+        raise self._error
 
 
+@pytest.mark.parametrize("error", [StoreFailed(), OSError(28, "full")])
 async def test_a_store_that_fails_costs_receipts_and_no_answers(
-    caplog: pytest.LogCaptureFixture,
+    error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store, clock = Broken(), Clock()
+    store, clock = Broken(error), Clock()
     ledger = receipts(store, clock)
     ledger.open()
-    assert ledger.note(stranger(), door="skills", address="") is not None
+    assert ledger.note(stranger(), door="skills", caller="") is not None
     await until(lambda: store.asked == 1)
-    assert ledger.note(stranger(), door="skills", address="") is not None
+    assert ledger.note(stranger(), door="skills", caller="") is not None
     await ledger.close()
 
     assert store.asked == 2
-    assert "store-failed" in caplog.text
+    assert "were not written" in caplog.text
 
 
 async def test_following_sees_what_every_process_writes(tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ async def test_following_sees_what_every_process_writes(tmp_path: Path) -> None:
     seen: list[Receipt] = []
     following = asyncio.create_task(follow_receipts(stores[2], seen.append))
     await asyncio.sleep(0.05)
-    ids = {ledger.note(stranger(), door="skills", address="") for ledger in ledgers}
+    ids = {ledger.note(stranger(), door="skills", caller="") for ledger in ledgers}
     for ledger in ledgers:
         await ledger.close()
     await until(lambda: len(seen) == 2)
@@ -213,8 +216,11 @@ async def test_following_sees_what_every_process_writes(tmp_path: Path) -> None:
 def test_text_of_a_caller_is_kept_short_in_one_line_and_without_tokens() -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0abc.c2lnbmF0dXJl"
 
-    assert shown(f"a {token} b\n\x1b[31m") == "a (a token) b??[31m"
-    assert len(shown("x" * 10_000)) == 200
+    assert shown(f"a {token} b\n\x1b[31m") == "a (hidden) b??[31m"
+    assert shown("x" * 10_000) == "(hidden)"
+    assert len(shown("x " * 10_000)) == 200
+    assert shown("eyJ" + "a" * 5000 + ".b.c") == "(hidden)"
+    assert shown(IDS["root"]) == IDS["root"]
 
 
 @pytest.mark.parametrize("code", DENIALS)
@@ -224,3 +230,13 @@ def test_a_receipt_of_every_code_comes_back_whole(code: str) -> None:
     assert Receipt.parse(receipt.encode()) == receipt
     assert receipt.setting and receipt.status == DENIALS[code].status
     assert is_receipt_id(receipt.id)
+
+
+async def test_a_caller_who_is_known_is_named_whatever_the_reason(town: Town) -> None:
+    await town.say("echo")
+    url = f"{ROOT}/api/skills/v3/conversations/{town.handle('echo')}/activities"
+    request = Request("POST", url, town.bearer("booking"), b'{"type":"message"}', 20)
+    error = json.loads((await town.send(request)).body)["error"]
+    receipt = await receipt_of(town, error["receipt"])
+
+    assert (receipt.code, receipt.caller) == ("not-conversation-owner", IDS["booking"])

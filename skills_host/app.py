@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 import uuid
@@ -18,16 +17,14 @@ from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from skills_host.assembly import Shared, doors
-from skills_host.auth.azure import PlatformIdentity
-from skills_host.auth.certificates import expiry_step
 from skills_host.auth.credentials import (
     AnyCredential,
-    ClientCertificate,
     TokenCredential,
     credential_of,
 )
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
+from skills_host.auth.rotation import Rotation
 from skills_host.auth.tokens import TokenSource
 from skills_host.auth.verify import Verifier
 from skills_host.bot.handlers import Bot
@@ -85,20 +82,30 @@ def configured_credentials(
 
     Raises `SettingsError`.
     """
-    now, given = world.now(), brought or {}
+    given = brought or {}
     if unknown := set(given) - set(settings.bots):
         raise SettingsError(f"bots.{unknown.pop()}: there is a credential for it, but no settings")
     return {
-        name: credential_of(
-            name,
-            bot,
-            cloud=settings.cloud,
-            now=now,
-            new_id=world.new_id,
-            external=given.get(name),
-        )
+        name: _credential_of(name, bot, settings, world, given.get(name))
         for name, bot in settings.bots.items()
     }
+
+
+def _credential_of(
+    name: str,
+    bot: BotSettings,
+    settings: Settings,
+    world: World,
+    brought: TokenCredential | None,
+) -> AnyCredential:
+    return credential_of(
+        name,
+        bot,
+        cloud=settings.cloud,
+        now=world.now(),
+        new_id=world.new_id,
+        external=brought,
+    )
 
 
 def configured_skills(settings: Settings) -> dict[str, Skill]:
@@ -125,13 +132,14 @@ def create_app(
     *,
     bots: Mapping[str, Bot] | None = None,
     credentials: Mapping[str, TokenCredential] | None = None,
+    reload: Callable[[], Settings] | None = None,
     world: World | None = None,
 ) -> Quart:
     """The ASGI application of a host with all its bots.
 
     `bots` gives the code of the configured bots by name; a root without code is a plain `Root`.
     `credentials` are those of the bots whose `credential.identity` is `external`; whoever made
-    them closes them.
+    them closes them. `reload` reads the settings again, so that changed credentials are taken up.
     Settings are checked here; stores and keys are opened when the application starts, and it
     does not start without them. Raises `SettingsError`.
     """
@@ -139,7 +147,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.host.limits.body_bytes
     app.config["BODY_TIMEOUT"] = settings.host.limits.body_seconds
     app.url_map.strict_slashes = False
-    host = _Host(settings, world or World(), dict(bots or {}), credentials)
+    host = _Host(settings, world or World(), dict(bots or {}), dict(credentials or {}), reload)
     answer_errors(app, host.noted)
 
     @app.before_serving
@@ -166,14 +174,16 @@ class _Host:
         settings: Settings,
         world: World,
         bots: Mapping[str, Bot],
-        credentials: Mapping[str, TokenCredential] | None,
+        credentials: Mapping[str, TokenCredential],
+        reload: Callable[[], Settings] | None,
     ) -> None:
         self._settings = settings
         self._world = world
         self._skills = configured_skills(settings)
         self._snapshot = snapshot_of(settings, self._skills)
+        self._brought = credentials
+        self._reload = reload
         self._credentials = configured_credentials(settings, world, credentials)
-        self._expiry: dict[str, int] = {}
         self._lab = trusts_lab(settings, self._skills)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
         if unknown := set(bots) - set(settings.bots):
@@ -193,7 +203,6 @@ class _Host:
     async def open(self, app: Quart) -> None:
         """Open in the order of dependence; what was opened is closed again if the rest fails."""
         _announce_lists(self._settings)
-        self._announce_expiry()
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
@@ -204,6 +213,8 @@ class _Host:
                 send,
                 now=self._world.now,
                 allow_lab=self._lab,
+                burst=self._settings.host.limits.unknown_key_burst,
+                refill=self._settings.host.limits.unknown_key_seconds,
                 timeout=self._settings.host.limits.authority_seconds,
             )
             stack.push_async_callback(keys.close)
@@ -211,9 +222,10 @@ class _Host:
             handle_keys = await keys_of(
                 self._store, [key.get_secret_value() for key in self._settings.host.keys]
             )
-            self._build(app, send=send, keys=keys, handle_keys=handle_keys, stack=stack)
-            sweeper = asyncio.create_task(self._sweep())
-            stack.push_async_callback(_cancelled, sweeper)
+            rotation = self._rotation(send, stack)
+            self._build(app, keys=keys, handle_keys=handle_keys, send=send)
+            for task in (self._sweep(rotation), self._watch(rotation)):
+                stack.push_async_callback(_cancelled, asyncio.create_task(task))
             stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
             self._closing = stack.pop_all()
 
@@ -248,7 +260,6 @@ class _Host:
         send: Send,
         keys: SigningKeys,
         handle_keys: Keys,
-        stack: AsyncExitStack,
     ) -> None:
         bots = self._settings.bots
         verifier = Verifier(
@@ -272,14 +283,28 @@ class _Host:
             lab=self._lab,
         )
         for name in bots:
-            credential = self._credentials[name]
-            if isinstance(credential, PlatformIdentity):
-                stack.push_async_callback(credential.close)
-            tokens = self._tokens(name, send)
-            stack.push_async_callback(tokens.close)
-            for prefix, door in doors(shared, name, self._bots[name], tokens):
+            for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
         app.register_blueprint(health(self._probes(keys)))
+
+    def _rotation(self, send: Send, stack: AsyncExitStack) -> Rotation:
+        self._sources = {name: self._tokens(name, send) for name in self._settings.bots}
+        rotation = Rotation(
+            self._settings,
+            self._credentials,
+            sources=self._sources,
+            build=self._credential,
+            reload=self._reload,
+            now=self._world.now,
+        )
+        stack.push_async_callback(rotation.close)
+        for tokens in self._sources.values():
+            stack.push_async_callback(tokens.close)
+        rotation.announce()
+        return rotation
+
+    def _credential(self, name: str, bot: BotSettings) -> AnyCredential:
+        return _credential_of(name, bot, self._settings, self._world, self._brought.get(name))
 
     def _tokens(self, name: str, send: Send) -> TokenSource:
         return TokenSource(
@@ -298,20 +323,17 @@ class _Host:
             "entra keys": lambda: keys.warm(cloud.entra_metadata),
         }
 
-    def _announce_expiry(self) -> None:
-        """Log how long certificates are still good for: at start, and when it becomes serious."""
-        for name, credential in self._credentials.items():
-            days = _days_left(credential, self._world.now())
-            step = expiry_step(days)
-            if step is not None and step != self._expiry.get(name):
-                self._expiry[name] = step
-                log.warning("bots.%s: its certificate expires in %.1f days", name, days)
+    async def _watch(self, rotation: Rotation) -> None:
+        """Take up credentials that have changed."""
+        while True:
+            await asyncio.sleep(self._settings.host.limits.credential_check_seconds)
+            await rotation.check()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, rotation: Rotation) -> None:
         """Forget what has expired, a little at a time."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._announce_expiry()
+            rotation.announce()
             try:
                 swept = SWEEP_RECORDS
                 while swept == SWEEP_RECORDS:
@@ -346,12 +368,6 @@ def _announce_lists(settings: Settings) -> None:
             log.warning("bots.%s: any bot with a token for it may call it", name)
         elif bot.kind == "skill" and not bot.allowed_callers:
             log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
-
-
-def _days_left(credential: AnyCredential, now: float) -> float:
-    if isinstance(credential, ClientCertificate) and credential.certificate is not None:
-        return credential.certificate.days_left(now)
-    return math.inf
 
 
 def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:

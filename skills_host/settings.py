@@ -109,6 +109,9 @@ class Limits(Model):
     stop_seconds: Seconds = 10.0
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
+    credential_check_seconds: Seconds = 10.0
+    unknown_key_burst: int = Field(default=5, ge=1, le=1000)
+    unknown_key_seconds: Seconds = 300.0
     denial_seconds: Seconds = 7 * 24 * 3600.0
     denials_kept: int = Field(default=1000, ge=10, le=10_000)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = ["SigningKey", "SigningKeys", "signing_keys"]
 
 DOCUMENT_BYTES = 1024 * 1024
 LAB_MARK = "skills_host_lab"
+MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})(?![0-9])")
 REMEMBERED_UNKNOWN = 1024
 RSA_BITS = range(2048, 16384 + 1)
 
@@ -65,7 +67,7 @@ class _Authority:
 
     bucket: _Bucket
     keys: Mapping[str, SigningKey] = field(default_factory=dict)
-    fetched: float = float("-inf")
+    due: float = float("-inf")
     failed: float = float("-inf")
     unknown: dict[str, float] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
@@ -90,10 +92,12 @@ def signing_keys(document: Mapping[str, Any]) -> Mapping[str, SigningKey]:
 class SigningKeys:
     """The keys of every authority that is asked about; belongs to one event loop; `close` it.
 
-    Keys older than `max_age` seconds are still used while one task fetches them anew, and for as
-    long as that fails. `burst` and `refill` bound the fetches for unknown key ids per authority; an
-    id found unknown is refused for `negative` seconds without asking. After a failure nothing is
-    fetched for `retry` seconds. `timeout` bounds one fetch of both documents.
+    Keys are fetched anew by one task when half of the time is over for which the authority lets
+    its documents be kept (`max_age` seconds where it says nothing, and never more), and at most
+    every `soonest` seconds; until then, and for as long as that fails, those at hand are used.
+    `burst` and `refill` bound the fetches for unknown key ids per authority; an id found unknown
+    is refused for `negative` seconds without asking. After a failure nothing is fetched for
+    `retry` seconds. `timeout` bounds one fetch of both documents.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class SigningKeys:
         now: Callable[[], float],
         allow_lab: bool = False,
         max_age: float = 24 * 3600.0,
+        soonest: float = 60.0,
         burst: int = 5,
         refill: float = 300.0,
         negative: float = 30.0,
@@ -113,6 +118,7 @@ class SigningKeys:
         self._now = now
         self._allow_lab = allow_lab
         self._max_age = max_age
+        self._soonest = soonest
         self._burst = burst
         self._refill = refill
         self._negative = negative
@@ -188,7 +194,7 @@ class SigningKeys:
 
     def _is_due(self, authority: _Authority) -> bool:
         now = self._now()
-        return now >= authority.fetched + self._max_age and now >= authority.failed + self._retry
+        return now >= authority.due and now >= authority.failed + self._retry
 
     def _refreshing(self, metadata_url: str) -> asyncio.Task[None]:
         authority = self._authority(metadata_url)
@@ -207,10 +213,11 @@ class SigningKeys:
         task.result()
 
     async def _refresh(self, metadata_url: str, authority: _Authority) -> None:
-        keys = await self._published(metadata_url)
+        keys, life = await self._published(metadata_url)
         if keys != authority.keys:
             self._generation += 1
-        authority.keys, authority.fetched = keys, self._now()
+        authority.keys = keys
+        authority.due = self._now() + max(self._soonest, min(life, self._max_age) / 2)
         authority.unknown.clear()
 
     def _settle(self, authority: _Authority, task: asyncio.Task[None]) -> None:
@@ -222,15 +229,17 @@ class SigningKeys:
             authority.failed = self._now()
             logger.warning("signing keys could not be fetched", extra={"error": repr(error)})
 
-    async def _published(self, metadata_url: str) -> Mapping[str, SigningKey]:
+    async def _published(self, metadata_url: str) -> tuple[Mapping[str, SigningKey], float]:
+        """The keys, and the seconds for which both documents may be kept."""
         try:
             async with asyncio.timeout(self._timeout):
-                metadata = await self._document(metadata_url)
-                return signing_keys(await self._document(_jwks_uri(metadata)))
+                metadata, first = await self._document(metadata_url)
+                document, second = await self._document(_jwks_uri(metadata))
+                return signing_keys(document), min(first, second)
         except (TransportFailed, TimeoutError, ValueError, RecursionError) as exc:
             raise Denied("keys-unavailable") from exc
 
-    async def _document(self, url: str) -> Mapping[str, Any]:
+    async def _document(self, url: str) -> tuple[Mapping[str, Any], float]:
         scheme = urlsplit(url).scheme
         if scheme not in ("http", "https"):
             raise ValueError("not an address")
@@ -242,13 +251,19 @@ class SigningKeys:
         if not isinstance(document, dict):
             raise ValueError("not an object")
         self._check_lab(url, lab=document.get(LAB_MARK, False) is not False)
-        return document
+        return document, _life(answer.headers.get("cache-control", ""))
 
     def _check_lab(self, url: str, *, lab: bool) -> None:
         if lab and not self._allow_lab:
             raise SettingsError(
                 f"cloud: {url}: {CODES['lab-in-public'].meaning}", code="lab-in-public"
             )
+
+
+def _life(cache_control: str) -> float:
+    """How many seconds an answer may be kept; for ever, where it does not say so."""
+    found = MAX_AGE.search(cache_control.lower())
+    return float(found[1]) if found else float("inf")
 
 
 def _jwks_uri(metadata: Mapping[str, Any]) -> str:

@@ -89,6 +89,16 @@ class TokenSource:
         if held is not None and token in (None, held.token):
             del self._held[scope]
 
+    async def replace(self, credential: AnyCredential, *, scope: str) -> None:
+        """Fetch tokens with another credential from now on, if it gets one for `scope`.
+
+        Otherwise raises `TokenUnavailable`, and the one before stays. Tokens that are held stay.
+        """
+        scope = _whole(scope)
+        held = await self._fetch_with(credential, scope)
+        self._credential = credential
+        self._held[scope] = held
+
     async def close(self) -> None:
         """Stop fetching; whoever still waits is told that there is no token."""
         tasks = list(self._tasks.values())
@@ -129,7 +139,17 @@ class TokenSource:
             self._held[scope] = replace(held, renew=self._now() + PAUSE)
 
     async def _fetch(self, scope: str) -> _Held:
-        credential, asked = self._credential, self._now()
+        credential = self._credential
+        try:
+            return await self._fetch_with(credential, scope)
+        except TokenUnavailable:
+            if self._credential is credential:
+                raise
+        # It was replaced meanwhile, and perhaps taken from the authority's list.
+        return await self._fetch_with(self._credential, scope)
+
+    async def _fetch_with(self, credential: AnyCredential, scope: str) -> _Held:
+        asked = self._now()
         try:
             async with asyncio.timeout(self._timeout):
                 if isinstance(credential, TokenCredential):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from skills_host.cli.terminal import (
     Exit,
     WithParentOption,
     fail,
+    reread,
     settings_at,
 )
 
@@ -34,7 +36,8 @@ def run(
     """Serve the bot in FILE, with the identity that the settings give it."""
     settings = settings_at(config)
     code = _bot_in(file)
-    served(settings, {bot or settings.default_bot: code}, with_parent=with_parent)
+    bots = {bot or settings.default_bot: code}
+    served(settings, bots, reload=partial(reread, config), with_parent=with_parent)
 
 
 def _bot_in(file: Path) -> Bot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import typer
@@ -16,6 +16,7 @@ from skills_host.cli.terminal import (
     WithParentOption,
     fail,
     log_to_stderr,
+    reread,
     run_async,
     settings_at,
     stopped,
@@ -28,16 +29,20 @@ __all__ = ["serve", "served"]
 
 def serve(config: ConfigOption = None, with_parent: WithParentOption = False) -> None:
     """Serve the configured bots until SIGTERM or Ctrl-C."""
-    served(settings_at(config), with_parent=with_parent)
+    served(settings_at(config), reload=partial(reread, config), with_parent=with_parent)
 
 
 def served(
-    settings: Settings, bots: Mapping[str, Bot] | None = None, *, with_parent: bool = False
+    settings: Settings,
+    bots: Mapping[str, Bot] | None = None,
+    *,
+    reload: Callable[[], Settings],
+    with_parent: bool = False,
 ) -> None:
     """Serve these bots; the end of the command, if that is not possible."""
     log_to_stderr()
     try:
-        app = create_app(settings, bots=bots)
+        app = create_app(settings, bots=bots, reload=reload)
         names = ", ".join(settings.bots)
         typer.echo(f"serving {names} at {settings.host.public_url}", err=True)
         run_async(serve_app(app, settings, shutdown=partial(stopped, with_parent=with_parent)))

@@ -26,6 +26,7 @@ __all__ = [
     "fail",
     "log_to_stderr",
     "print_json",
+    "reread",
     "run_async",
     "settings_at",
     "stopped",
@@ -62,12 +63,17 @@ def fail(error: SkillsHostError | str, *, status: Exit = Exit.SAID_NO) -> NoRetu
 
 def settings_at(config: Path | None) -> Settings:
     """The settings of a command, or its end with the setting that is wrong."""
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
     try:
-        return load_settings(config)
+        return reread(config)
     except SettingsError as exc:
         fail(exc)
+
+
+def reread(config: Path | None) -> Settings:
+    """The settings of a command, read now. Raises `SettingsError`."""
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    return load_settings(config)
 
 
 def print_json(value: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
@@ -69,6 +70,7 @@ class Authority:
 
     `base_url` is where its documents say it is, unless a request came to another address.
     `now` gives seconds since the epoch, to which `skew` is added: a clock that goes wrong.
+    `lifetime`, in seconds, is that of the tokens that are asked for.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class Authority:
         self._entra = KeyRing("entra")
         self._workloads = KeyRing("workload")
         self._assertions = Assertions()
+        self._former: dict[str, str] = {}
         self.skew = 0.0
+        self.lifetime = 3600
         self._channel = KeyRing("channel", members={"endorsements": list(ENDORSED_CHANNELS)})
 
     def _now(self) -> float:
@@ -96,6 +100,12 @@ class Authority:
         """Sign with the keys that were published for it; the last two generations stay there."""
         self._entra.rotate()
         self._channel.rotate()
+
+    def change_secret(self, app_id: str, secret: str) -> None:
+        """Take another secret of an app from now on, and until the next change the one before."""
+        app = self._apps[app_id]
+        self._former[app_id] = app.secret
+        self._apps[app_id] = replace(app, secret=secret)
 
     # Documents
 
@@ -160,20 +170,26 @@ class Authority:
         resource = _resource(form, endpoint_version=endpoint_version)
         audience, version = self._audience(resource, tenant=tid)
         token = self.app_token(
-            client_id=client.app_id, audience=audience, version=version, tenant=tid, proof=proof
+            client_id=client.app_id,
+            audience=audience,
+            version=version,
+            tenant=tid,
+            lifetime=self.lifetime,
+            proof=proof,
         )
+        life = self.lifetime - 1
         if endpoint_version == "2.0":
             return {
                 "token_type": "Bearer",
-                "expires_in": 3599,
-                "ext_expires_in": 3599,
+                "expires_in": life,
+                "ext_expires_in": life,
                 "access_token": token,
             }
         now = int(self._now())
         return {
             "token_type": "Bearer",
-            "expires_in": "3599",
-            "expires_on": str(now + 3599),
+            "expires_in": str(life),
+            "expires_on": str(now + life),
             "not_before": str(now),
             "resource": resource,
             "access_token": token,
@@ -275,7 +291,7 @@ class Authority:
         if client is None or not client.is_known_in(tenant):
             raise GrantRefused("client")
         if secret:
-            _check_secret(secret, client)
+            self._check_secret(secret, client)
             return client, SECRET
         if client.trusts and not is_own(assertion, client.app_id):
             self._check_exchanged(assertion, client)
@@ -288,6 +304,12 @@ class Authority:
             now=self._now(),
         )
         return client, CERTIFICATE
+
+    def _check_secret(self, secret: str, client: LabApp) -> None:
+        # An app with a certificate alone has no secret, not an empty one.
+        known = filter(None, (client.secret, self._former.get(client.app_id, "")))
+        if not any(hmac.compare_digest(secret.encode(), one.encode()) for one in known):
+            raise GrantRefused("secret")
 
     def _check_exchanged(self, assertion: str, client: LabApp) -> None:
         managed = {
@@ -339,12 +361,6 @@ def _issuer(tenant: str, version: TokenVersion) -> str:
     if version == "1.0":
         return f"https://sts.windows.net/{tenant}/"
     return f"https://login.microsoftonline.com/{tenant}/v2.0"
-
-
-def _check_secret(secret: str, client: LabApp) -> None:
-    # An app with a certificate alone has no secret, not an empty one.
-    if not client.secret or not hmac.compare_digest(secret.encode(), client.secret.encode()):
-        raise GrantRefused("secret")
 
 
 def _token_urls(tenant: str, bases: Iterable[str]) -> frozenset[str]:

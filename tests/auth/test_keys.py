@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys, signing_keys
 from skills_host.errors import SettingsError
+from skills_host.transport import Request, Response
 from tests.auth.issuer import CLOUD, Clock, Issuer, dumped, jwk, settled
 
 URL = CLOUD.entra_metadata
@@ -375,3 +377,36 @@ async def test_an_authority_that_turns_into_a_lab_keeps_its_old_keys(
 
     assert await refusal(keys, "lab") == "keys-unavailable"
     assert (await keys.key(URL, "entra")).kid == "entra"
+
+
+# How long keys are kept
+
+
+@pytest.mark.parametrize(
+    ("header", "quiet", "due"),
+    [
+        ("", DAY / 2 - 1, DAY / 2),
+        ("public, max-age=3600", 1799, 1800),
+        ("Max-Age=86400, s-maxage=10", DAY / 2 - 1, DAY / 2),
+        ("max-age=999999999", DAY / 2 - 1, DAY / 2),
+        ("max-age=0", 59, 60),
+        ("no-store", DAY / 2 - 1, DAY / 2),
+    ],
+)
+async def test_keys_are_fetched_anew_at_half_of_their_time(
+    issuer: Issuer, clock: Clock, header: str, quiet: float, due: float
+) -> None:
+    async def cached(request: Request) -> Response:
+        answer = await issuer(request)
+        return replace(answer, headers={"cache-control": header})
+
+    keys = SigningKeys(cached, now=clock)
+    await keys.warm(URL)
+    asked = []
+    for seconds in (quiet, due - quiet):
+        clock.time += seconds
+        await keys.key(URL, "entra")
+        await settled()
+        asked.append(issuer.fetches(URL))
+
+    assert asked == [1, 2]

@@ -267,6 +267,7 @@ class _Host:
             bots={bot.app_id: frozenset(filter(None, (bot.tenant,))) for bot in bots.values()},
             keys=keys,
             snapshot=lambda: self._snapshot,
+            emulators={bot.app_id for bot in bots.values() if bot.allow_emulator},
             now=self._world.now,
         )
         shared = Shared(
@@ -364,6 +365,8 @@ async def serve(
 def _announce_lists(settings: Settings) -> None:
     """Log the two lists that people get wrong: the empty one and the one for everybody."""
     for name, bot in settings.bots.items():
+        if bot.allow_emulator:
+            log.warning("bots.%s: an emulator with the bot's own credential may call it", name)
         if bot.allow_any_caller:
             log.warning("bots.%s: any bot with a token for it may call it", name)
         elif bot.kind == "skill" and not bot.allowed_callers:

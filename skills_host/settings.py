@@ -224,6 +224,7 @@ class BotSettings(Model):
     credential: Credential
     allowed_callers: tuple[Caller, ...] = ()
     allow_any_caller: bool = False
+    allow_emulator: bool = False
 
     @model_validator(mode="after")
     def _wildcard_is_meant(self) -> Self:

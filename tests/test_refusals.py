@@ -150,7 +150,7 @@ async def test_token_for_oneself(talk: Town) -> None:
     """A bot is not its own caller, as the Emulator would be."""
     headers = talk.bearer("root")
 
-    assert await refused(talk, MESSAGES, headers, "not-a-skill", message(talk))
+    assert await refused(talk, MESSAGES, headers, "emulator-off", message(talk))
 
 
 # At a skill's /api/messages

@@ -7,7 +7,7 @@ The functions that give an `Identity` must be called with verified claims only; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,10 +19,13 @@ from skills_host.settings import CLOUDS, Cloud
 __all__ = [
     "SKEW",
     "Identity",
+    "Rule",
     "app_id_of",
     "channel_identity",
+    "channel_rules",
     "is_skill_claims",
     "skill_identity",
+    "skill_rules",
 ]
 
 SKEW = 300.0
@@ -43,12 +46,12 @@ class Identity:
     """A verified peer; its repr shows the kind and the app ids and no other claim.
 
     `bot_app_id` is the app id of ours that the token is for, `app_id` the peer's ("" for a
-    channel), both canonical UUIDs. `service_url` is what a channel's token vouches for,
-    `endorsements` the channels its key may speak for (None: the key names none), `expires` in
-    seconds since the epoch.
+    channel, our own for an emulator), both canonical UUIDs. `service_url` is what a channel's
+    token vouches for, `endorsements` the channels its key may speak for (None: the key names
+    none), `expires` in seconds since the epoch.
     """
 
-    kind: Literal["channel", "skill"]
+    kind: Literal["channel", "skill", "emulator"]
     bot_app_id: str
     app_id: str = ""
     tenant: str = field(default="", repr=False)
@@ -92,24 +95,64 @@ def is_skill_claims(claims: Claims, cloud: Cloud) -> bool:
     return app_id != _canonical(audience)
 
 
-def skill_identity(
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule about verified claims: `check` gives what it found, or raises `Denied`."""
+
+    name: str
+    check: Callable[[], Any]
+
+
+def skill_rules(
     claims: Claims, *, bot_app_id: str, tenants: AbstractSet[str], cloud: Cloud, now: float
+) -> tuple[Rule, ...]:
+    """What a token of Entra's is held to, in this order; see `skill_identity`."""
+    return (
+        Rule("authentication", lambda: _check_not_anonymous(claims)),
+        Rule("version", lambda: _checked_version(claims)),
+        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
+        Rule("issuer", lambda: _checked_issuer(claims, cloud.issuers, tenants)),
+        Rule("audience", lambda: _check_audience(claims, bot_app_id)),
+        Rule("app id", lambda: app_id_of(claims)),
+        Rule("application only", lambda: _check_app_only(claims)),
+    )
+
+
+def channel_rules(claims: Claims, *, bot_app_id: str, cloud: Cloud, now: float) -> tuple[Rule, ...]:
+    """What a channel's token is held to, in this order; see `channel_identity`."""
+    return (
+        Rule("authentication", lambda: _check_not_anonymous(claims)),
+        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
+        Rule("issuer", lambda: _checked_channel_issuer(claims, cloud)),
+        Rule("audience", lambda: _check_audience(claims, bot_app_id)),
+        Rule("application only", lambda: _check_app_only(claims)),
+        Rule("service url", lambda: _text(claims, "serviceurl")),
+    )
+
+
+def skill_identity(
+    claims: Claims,
+    *,
+    bot_app_id: str,
+    tenants: AbstractSet[str],
+    cloud: Cloud,
+    now: float,
+    own: Literal["refused", "off", "allowed"] = "refused",
 ) -> Identity:
     """The bot that calls with these verified claims, coming from one of `tenants`.
 
+    `own` says what becomes of a token that was issued to the bot itself: it is an emulator's.
     Raises `Denied` with the reason: see the table, from `version` to `user-token`.
     """
-    _check_not_anonymous(claims)
-    if not _text(claims, "ver"):
-        raise Denied("version", expected="1.0 or 2.0")
-    expires = _checked_lifetime(claims, now)
-    issuer, tenant = _checked_issuer(claims, cloud.issuers, tenants)
-    _check_audience(claims, bot_app_id)
-    app_id = app_id_of(claims)
-    _check_app_only(claims)
+    rules = skill_rules(claims, bot_app_id=bot_app_id, tenants=tenants, cloud=cloud, now=now)
+    found = {rule.name: rule.check() for rule in rules}
+    app_id, (issuer, tenant) = found["app id"], found["issuer"]
+    kind: Literal["skill", "emulator"] = "skill"
     if app_id == bot_app_id:
-        raise Denied("not-a-skill", expected="another bot's app id", seen=app_id)
-    return Identity("skill", bot_app_id, app_id, tenant=tenant, issuer=issuer, expires=expires)
+        kind = _emulator(own, app_id)
+    return Identity(
+        kind, bot_app_id, app_id, tenant=tenant, issuer=issuer, expires=found["lifetime"]
+    )
 
 
 def channel_identity(
@@ -124,21 +167,38 @@ def channel_identity(
 
     Raises `Denied` with the reason.
     """
-    _check_not_anonymous(claims)
-    expires = _checked_lifetime(claims, now)
-    issuer = _text(claims, "iss")
-    if issuer != cloud.channel_issuer:
-        raise Denied("issuer", expected=cloud.channel_issuer, seen=issuer)
-    _check_audience(claims, bot_app_id)
-    _check_app_only(claims)
+    rules = channel_rules(claims, bot_app_id=bot_app_id, cloud=cloud, now=now)
+    found = {rule.name: rule.check() for rule in rules}
     return Identity(
         "channel",
         bot_app_id,
-        issuer=issuer,
-        service_url=_text(claims, "serviceurl"),
+        issuer=found["issuer"],
+        service_url=found["service url"],
         endorsements=endorsements,
-        expires=expires,
+        expires=found["lifetime"],
     )
+
+
+def _emulator(own: str, app_id: str) -> Literal["emulator"]:
+    if own == "refused":
+        raise Denied("not-a-skill", expected="another bot's app id", seen=app_id)
+    if own == "off":
+        raise Denied("emulator-off", expected="another bot's app id", seen=app_id)
+    return "emulator"
+
+
+def _checked_version(claims: Claims) -> str:
+    version = _text(claims, "ver")
+    if not version:
+        raise Denied("version", expected="1.0 or 2.0")
+    return version
+
+
+def _checked_channel_issuer(claims: Claims, cloud: Cloud) -> str:
+    issuer = _text(claims, "iss")
+    if issuer != cloud.channel_issuer:
+        raise Denied("issuer", expected=cloud.channel_issuer, seen=issuer)
+    return issuer
 
 
 def _text(claims: Claims, name: str) -> str:
@@ -163,7 +223,7 @@ def _canonical(text: str) -> str:
 
 def _check_not_anonymous(claims: Claims) -> None:
     if ANONYMOUS in (claims.get("appid"), claims.get("azp")):
-        raise Denied("no-app-id", expected="a UUID", seen=ANONYMOUS)
+        raise Denied("anonymous-off", expected="an app id", seen=ANONYMOUS)
 
 
 def _checked_lifetime(claims: Claims, now: float) -> float:

@@ -71,6 +71,16 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "the token's version is missing or unknown",
             "use an access token of version 1.0 or 2.0",
         ),
+        "anonymous-off": Code(
+            401,
+            "the token stands for no authentication, which this host does not have",
+            "give the caller an app id and a credential",
+        ),
+        "emulator-off": Code(
+            401,
+            "the token was issued to the bot itself, as an emulator's is",
+            "set the bot's allow_emulator, on a machine for development",
+        ),
         "no-app-id": Code(
             401,
             "the token does not say which application it was issued to",
@@ -155,6 +165,7 @@ DECIDED_BY: Mapping[str, str] = MappingProxyType(
         "skill-not-allowed": "skills.NAME",
         "operation-refused": "skills.NAME.operations",
         "not-a-skill": "skills.NAME",
+        "emulator-off": "bots.NAME.allow_emulator",
         "expired": "the clock of this machine",
         "not-yet-valid": "the clock of this machine",
         "forwarded-in-lab": "cloud.lab",

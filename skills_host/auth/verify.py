@@ -14,19 +14,37 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jwt
 
 from skills_host.auth.allowlist import SnapshotSource, check_caller, check_skill
-from skills_host.auth.claims import Identity, channel_identity, is_skill_claims, skill_identity
+from skills_host.auth.claims import (
+    Identity,
+    Rule,
+    channel_identity,
+    channel_rules,
+    is_skill_claims,
+    skill_identity,
+    skill_rules,
+)
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKey, SigningKeys
 from skills_host.settings import Cloud, canonical_app_id
+from skills_host.transport import allow_loopback
 
-__all__ = ["Addressed", "Door", "Verifier", "bearer_token"]
+__all__ = [
+    "Addressed",
+    "Door",
+    "ParsedToken",
+    "Verifier",
+    "bearer_token",
+    "check_signature",
+    "parsed_token",
+]
 
 ALGORITHM = "RS256"
+EMULATOR = "emulator"
 HEADER_CHARACTERS = 16 * 1024
 KEY_ID_CHARACTERS = 256
 TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -64,7 +82,9 @@ class Addressed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
+class ParsedToken:
+    """A token whose signature is not checked yet."""
+
     kid: str = field(repr=False)
     claims: Mapping[str, Any] = field(repr=False)
 
@@ -89,7 +109,8 @@ def bearer_token(header: str | None) -> str:
 class Verifier:
     """Admits who may enter and binds what they send to who they are.
 
-    `bots` gives for each app id of ours the tenants it belongs to. Signatures found good are
+    `bots` gives for each app id of ours the tenants it belongs to, `emulators` those app ids whose
+    bots take tokens that were issued to themselves. Signatures found good are
     remembered for at most `remember` admitted tokens, until any signing key changes; everything
     else about a token is checked every time.
     """
@@ -102,6 +123,7 @@ class Verifier:
         keys: SigningKeys,
         snapshot: SnapshotSource,
         now: Callable[[], float],
+        emulators: AbstractSet[str] = frozenset(),
         remember: int = 4096,
     ) -> None:
         shared = frozenset(cloud.shared_tenants)
@@ -110,32 +132,28 @@ class Verifier:
         self._keys = keys
         self._snapshot = snapshot
         self._now = now
+        self._emulators = frozenset(map(canonical_app_id, emulators))
         self._remember = remember
-        self._good: OrderedDict[bytes, _Parsed] = OrderedDict()
+        self._good: OrderedDict[bytes, ParsedToken] = OrderedDict()
         self._generation = keys.generation
 
     async def admit(self, header: str | None, *, door: Door, bot_app_id: str) -> Identity:
         """Who calls our bot `bot_app_id` (one of `bots`) at `door`. Raises `Denied`."""
-        own_tenants = self._tenants[bot_app_id]
         token = bearer_token(header)
         digest = sha256(token.encode()).digest()
-        parsed = self._good.get(digest) or _parsed(token)
-        is_channel = self._is_channel(parsed.claims)
-        if is_channel and door is not Door.MESSAGES:
-            raise Denied("not-a-skill", expected="a skill's token", seen="a channel's token")
-        authority = self._cloud.channel_metadata if is_channel else self._cloud.entra_metadata
-        key = await self._keys.key(authority, parsed.kid)
+        parsed = self._good.get(digest) or parsed_token(token)
+        is_channel = self.is_channel(parsed.claims, door)
+        key = await self.signing_key(parsed, is_channel=is_channel)
         if digest not in self._still_good():
-            _check_signature(token, key)
-        if is_channel:
-            identity = self._channel(parsed.claims, key, bot_app_id)
-        else:
-            identity = self._skill(parsed.claims, door, bot_app_id, own_tenants)
+            check_signature(token, key)
+        identity = self.identified(parsed, key, door, bot_app_id)
         self._note_good(digest, parsed)
         return identity
 
     def bind(self, identity: Identity, activity: Addressed) -> None:
         """Raise `Denied` (`service-url`, `endorsement`) unless the activity fits the identity."""
+        if identity.kind == "emulator":
+            _check_emulated(activity)
         if identity.kind != "channel":
             return
         claimed, sent = identity.service_url, activity.service_url or ""
@@ -145,61 +163,106 @@ class Verifier:
         if endorsed is not None and activity.channel_id not in endorsed:
             raise Denied("endorsement", seen=activity.channel_id or "")
 
-    def _is_channel(self, claims: Mapping[str, Any]) -> bool:
+    def is_channel(self, claims: Mapping[str, Any], door: Door) -> bool:
+        """Whether unverified claims are to be held to the channels' rules, or to the skills'.
+
+        Raises `Denied("not-a-skill")` for a channel's where only skills may come.
+        """
         # What neither rule set can admit goes to the skills', which say best what is wrong.
         issued = claims.get("iss") == self._cloud.channel_issuer
-        return issued and not is_skill_claims(claims, self._cloud)
+        found = issued and not is_skill_claims(claims, self._cloud)
+        if found and door is not Door.MESSAGES:
+            raise Denied("not-a-skill", expected="a skill's token", seen="a channel's token")
+        return found
 
-    def _channel(self, claims: Mapping[str, Any], key: SigningKey, bot_app_id: str) -> Identity:
+    async def signing_key(self, parsed: ParsedToken, *, is_channel: bool) -> SigningKey:
+        """The key that the token names, of the authority whose rules it is held to.
+
+        Raises `Denied`: `unknown-key` or `keys-unavailable`.
+        """
+        authority = self._cloud.channel_metadata if is_channel else self._cloud.entra_metadata
+        return await self._keys.key(authority, parsed.kid)
+
+    def rules(
+        self, claims: Mapping[str, Any], *, is_channel: bool, bot_app_id: str
+    ) -> tuple[Rule, ...]:
+        """The rules that the claims are held to, one by one."""
+        if is_channel:
+            return channel_rules(claims, bot_app_id=bot_app_id, cloud=self._cloud, now=self._now())
+        return skill_rules(
+            claims,
+            bot_app_id=bot_app_id,
+            tenants=self._believed(bot_app_id),
+            cloud=self._cloud,
+            now=self._now(),
+        )
+
+    def identified(
+        self, parsed: ParsedToken, key: SigningKey | None, door: Door, bot_app_id: str
+    ) -> Identity:
+        """Who calls with claims that are taken as verified, and may. Raises `Denied`."""
+        if self.is_channel(parsed.claims, door):
+            return self._channel(parsed.claims, key, bot_app_id)
+        return self._skill(parsed.claims, door, bot_app_id)
+
+    def _believed(self, bot_app_id: str) -> AbstractSet[str]:
+        return self._tenants[bot_app_id] | self._snapshot().tenants
+
+    def _channel(
+        self, claims: Mapping[str, Any], key: SigningKey | None, bot_app_id: str
+    ) -> Identity:
         return channel_identity(
             claims,
             bot_app_id=bot_app_id,
             cloud=self._cloud,
             now=self._now(),
-            endorsements=key.endorsements,
+            endorsements=None if key is None else key.endorsements,
         )
 
-    def _skill(
-        self,
-        claims: Mapping[str, Any],
-        door: Door,
-        bot_app_id: str,
-        own_tenants: AbstractSet[str],
-    ) -> Identity:
-        snapshot = self._snapshot()
+    def _skill(self, claims: Mapping[str, Any], door: Door, bot_app_id: str) -> Identity:
+        own: Literal["refused", "off", "allowed"] = "refused"
+        if door is Door.MESSAGES:
+            own = "allowed" if bot_app_id in self._emulators else "off"
         identity = skill_identity(
             claims,
             bot_app_id=bot_app_id,
-            tenants=own_tenants | snapshot.tenants,
+            tenants=self._believed(bot_app_id),
             cloud=self._cloud,
             now=self._now(),
+            own=own,
         )
+        if identity.kind == "emulator":
+            return identity
         if door is Door.MESSAGES:
-            check_caller(snapshot, identity)
+            check_caller(self._snapshot(), identity)
         else:
-            check_skill(snapshot, identity)
+            check_skill(self._snapshot(), identity)
         return identity
 
-    def _still_good(self) -> OrderedDict[bytes, _Parsed]:
+    def _still_good(self) -> OrderedDict[bytes, ParsedToken]:
         if self._generation != self._keys.generation:
             self._generation = self._keys.generation
             self._good.clear()
         return self._good
 
-    def _note_good(self, digest: bytes, parsed: _Parsed) -> None:
+    def _note_good(self, digest: bytes, parsed: ParsedToken) -> None:
         self._good[digest] = parsed
         self._good.move_to_end(digest)
         if len(self._good) > self._remember:
             self._good.popitem(last=False)
 
 
-def _parsed(token: str) -> _Parsed:
+def parsed_token(token: str) -> ParsedToken:
+    """The key id and the claims of a token; nothing about them is verified.
+
+    Raises `Denied`: `malformed-token`, `algorithm` or `critical-header`.
+    """
     kid = _key_id(_header(token))
     try:
         whole = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise Denied("malformed-token") from None
-    return _Parsed(kid, whole["payload"])
+    return ParsedToken(kid, whole["payload"])
 
 
 def _header(token: str) -> Mapping[str, Any]:
@@ -225,11 +288,21 @@ def _key_id(header: Mapping[str, Any]) -> str:
     return kid
 
 
-def _check_signature(token: str, key: SigningKey) -> None:
+def check_signature(token: str, key: SigningKey) -> None:
+    """Raise `Denied("signature")` unless the key signed the token."""
     try:
         jwt.decode(token, key.key, algorithms=[ALGORITHM], options=SIGNATURE_ONLY)
     except jwt.InvalidTokenError:
         raise Denied("signature", seen=key.kid) from None
+
+
+def _check_emulated(activity: Addressed) -> None:
+    """An emulator is on this machine, so that our token for channels never leaves it."""
+    service_url = activity.service_url or ""
+    if not allow_loopback(service_url):
+        raise Denied("service-url", expected="a loopback address", seen=service_url)
+    if activity.channel_id != EMULATOR:
+        raise Denied("endorsement", expected=EMULATOR, seen=activity.channel_id or "")
 
 
 def _comparable(url: str) -> str:

@@ -254,8 +254,8 @@ def test_no_app_id_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["appid", "azp"])
 def test_the_name_of_no_authentication_is_refused(name: str) -> None:
-    assert refusal_of_skill(**{name: "AnonymousSkill"}) == "no-app-id"
-    assert refusal_of_channel(**{name: "AnonymousSkill"}) == "no-app-id"
+    assert refusal_of_skill(**{name: "AnonymousSkill"}) == "anonymous-off"
+    assert refusal_of_channel(**{name: "AnonymousSkill"}) == "anonymous-off"
 
 
 @pytest.mark.parametrize("app_id", [BOT, BOT.upper()])

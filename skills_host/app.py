@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
@@ -20,19 +14,23 @@ from skills_host.assembly import Shared, doors
 from skills_host.auth.credentials import (
     AnyCredential,
     TokenCredential,
-    credential_of,
 )
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import Rotation
 from skills_host.auth.tokens import TokenSource
-from skills_host.auth.verify import Verifier
 from skills_host.bot.handlers import Bot
 from skills_host.bot.inbox import Tasks
-from skills_host.consumer.manifest.model import Manifest
-from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.configured import (
+    World,
+    configured_credentials,
+    configured_skills,
+    credential_in,
+    trusts_lab,
+    verifier_of,
+)
 from skills_host.consumer.orchestrator import Root
-from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of, snapshot_of
+from skills_host.consumer.registry.compile import snapshot_of
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
@@ -42,89 +40,19 @@ from skills_host.transport import (
     Send,
     allow_https_or_loopback,
     allow_loopback,
-    is_loopback,
 )
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
 from skills_host.web.receipts import Receipts
 from skills_host.web.server import Listeners, listening, serve_asgi
 
-__all__ = [
-    "World",
-    "configured_credentials",
-    "configured_skills",
-    "create_app",
-    "serve",
-    "trusts_lab",
-]
+__all__ = ["World", "create_app", "serve"]
 
 log = logging.getLogger(__name__)
 
 START_ERROR = "SKILLS_HOST_START_ERROR"
 SWEEP_SECONDS = 60.0
 SWEEP_RECORDS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What a host takes from outside: clock, chance, and the network if not its own client."""
-
-    now: Callable[[], float] = time.time
-    random: Callable[[int], bytes] = secrets.token_bytes
-    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
-    send: Send | None = None
-
-
-def configured_credentials(
-    settings: Settings, world: World, brought: Mapping[str, TokenCredential] | None = None
-) -> dict[str, AnyCredential]:
-    """What each bot proves itself with, as good at this instant; `brought` by code, by bot.
-
-    Raises `SettingsError`.
-    """
-    given = brought or {}
-    if unknown := set(given) - set(settings.bots):
-        raise SettingsError(f"bots.{unknown.pop()}: there is a credential for it, but no settings")
-    return {
-        name: _credential_of(name, bot, settings, world, given.get(name))
-        for name, bot in settings.bots.items()
-    }
-
-
-def _credential_of(
-    name: str,
-    bot: BotSettings,
-    settings: Settings,
-    world: World,
-    brought: TokenCredential | None,
-) -> AnyCredential:
-    return credential_of(
-        name,
-        bot,
-        cloud=settings.cloud,
-        now=world.now(),
-        new_id=world.new_id,
-        external=brought,
-    )
-
-
-def configured_skills(settings: Settings) -> dict[str, Skill]:
-    """The skills in the settings, with what their manifests say. Raises `SettingsError`."""
-    return skills_of(settings, _read_manifest)
-
-
-def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
-    """True if this host believes a lab authority.
-
-    Raises `SettingsError` (`lab-in-public`) where it would, but can be reached from outside.
-    """
-    cloud = settings.cloud
-    urls = (cloud.entra_metadata, cloud.channel_metadata)
-    if not any(is_loopback(urlsplit(url).hostname or "") for url in urls):
-        return False
-    if not is_loopback_only(settings, skills):
-        raise SettingsError(code="lab-in-public")
-    return True
 
 
 def create_app(
@@ -261,15 +189,8 @@ class _Host:
         keys: SigningKeys,
         handle_keys: Keys,
     ) -> None:
-        bots = self._settings.bots
-        verifier = Verifier(
-            cloud=self._settings.cloud,
-            bots={bot.app_id: frozenset(filter(None, (bot.tenant,))) for bot in bots.values()},
-            keys=keys,
-            snapshot=lambda: self._snapshot,
-            emulators={bot.app_id for bot in bots.values() if bot.allow_emulator},
-            now=self._world.now,
-        )
+        bots, now = self._settings.bots, self._world.now
+        verifier = verifier_of(self._settings, keys, lambda: self._snapshot, now=now)
         shared = Shared(
             settings=self._settings,
             now=self._world.now,
@@ -305,7 +226,7 @@ class _Host:
         return rotation
 
     def _credential(self, name: str, bot: BotSettings) -> AnyCredential:
-        return _credential_of(name, bot, self._settings, self._world, self._brought.get(name))
+        return credential_in(name, bot, self._settings, self._world, self._brought.get(name))
 
     def _tokens(self, name: str, send: Send) -> TokenSource:
         return TokenSource(
@@ -382,13 +303,6 @@ def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:
     if isinstance(bot, Root) != (given.kind == "root"):
         raise SettingsError(f"bots.{name}.kind: {given.kind}, but its code is another kind")
     return bot
-
-
-def _read_manifest(path: str) -> Manifest:
-    try:
-        return read_manifest(Path(path).read_bytes(), source=path)
-    except OSError as exc:
-        raise SettingsError(f"{path}: {exc.strerror}") from None
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from skills_host.app import World, configured_credentials, configured_skills, trusts_lab
 from skills_host.cli.terminal import ConfigOption, JsonOption, fail, print_json, settings_at
+from skills_host.configured import World, configured_credentials, configured_skills, trusts_lab
 from skills_host.consumer.registry.compile import Skill, snapshot_of
 from skills_host.errors import SettingsError
 from skills_host.settings import Settings

@@ -1,0 +1,116 @@
+"""What settings make: the bots' credentials, the skills, and what decides about callers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skills_host.auth.allowlist import SnapshotSource
+from skills_host.auth.credentials import AnyCredential, TokenCredential, credential_of
+from skills_host.auth.keys import SigningKeys
+from skills_host.auth.verify import Verifier
+from skills_host.consumer.manifest.model import Manifest
+from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
+from skills_host.errors import SettingsError
+from skills_host.settings import BotSettings, Settings
+from skills_host.transport import Send, is_loopback
+
+__all__ = [
+    "World",
+    "configured_credentials",
+    "configured_skills",
+    "credential_in",
+    "trusts_lab",
+    "verifier_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a host takes from outside: clock, chance, and the network if not its own client."""
+
+    now: Callable[[], float] = time.time
+    random: Callable[[int], bytes] = secrets.token_bytes
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    send: Send | None = None
+
+
+def configured_credentials(
+    settings: Settings, world: World, brought: Mapping[str, TokenCredential] | None = None
+) -> dict[str, AnyCredential]:
+    """What each bot proves itself with, as good at this instant; `brought` by code, by bot.
+
+    Raises `SettingsError`.
+    """
+    given = brought or {}
+    if unknown := set(given) - set(settings.bots):
+        raise SettingsError(f"bots.{unknown.pop()}: there is a credential for it, but no settings")
+    return {
+        name: credential_in(name, bot, settings, world, given.get(name))
+        for name, bot in settings.bots.items()
+    }
+
+
+def credential_in(
+    name: str,
+    bot: BotSettings,
+    settings: Settings,
+    world: World,
+    brought: TokenCredential | None,
+) -> AnyCredential:
+    """What one bot proves itself with; `brought` by its code. Raises `SettingsError`."""
+    return credential_of(
+        name,
+        bot,
+        cloud=settings.cloud,
+        now=world.now(),
+        new_id=world.new_id,
+        external=brought,
+    )
+
+
+def configured_skills(settings: Settings) -> dict[str, Skill]:
+    """The skills in the settings, with what their manifests say. Raises `SettingsError`."""
+    return skills_of(settings, _read_manifest)
+
+
+def verifier_of(
+    settings: Settings, keys: SigningKeys, snapshot: SnapshotSource, *, now: Callable[[], float]
+) -> Verifier:
+    """What decides about callers of a host with these settings."""
+    bots = settings.bots.values()
+    return Verifier(
+        cloud=settings.cloud,
+        bots={bot.app_id: frozenset(filter(None, (bot.tenant,))) for bot in bots},
+        keys=keys,
+        snapshot=snapshot,
+        emulators={bot.app_id for bot in bots if bot.allow_emulator},
+        now=now,
+    )
+
+
+def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
+    """True if this host believes a lab authority.
+
+    Raises `SettingsError` (`lab-in-public`) where it would, but can be reached from outside.
+    """
+    cloud = settings.cloud
+    urls = (cloud.entra_metadata, cloud.channel_metadata)
+    if not any(is_loopback(urlsplit(url).hostname or "") for url in urls):
+        return False
+    if not is_loopback_only(settings, skills):
+        raise SettingsError(code="lab-in-public")
+    return True
+
+
+def _read_manifest(path: str) -> Manifest:
+    try:
+        return read_manifest(Path(path).read_bytes(), source=path)
+    except OSError as exc:
+        raise SettingsError(f"{path}: {exc.strerror}") from None

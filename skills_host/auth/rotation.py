@@ -19,7 +19,7 @@ from skills_host.errors import SettingsError, TokenUnavailable
 from skills_host.settings import BotSettings, Settings
 from skills_host.telemetry import tell_expiry
 
-__all__ = ["Build", "Rotation"]
+__all__ = ["Build", "Rotation", "closed"]
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Rotation:
     async def close(self) -> None:
         """Let go of the platform's credentials."""
         for credential in self._credentials.values():
-            await _closed(credential)
+            await closed(credential)
 
     async def _replace(self, name: str, bot: BotSettings) -> None:
         try:
@@ -99,14 +99,14 @@ class Rotation:
         try:
             await self._sources[name].replace(credential, scope=self._scope)
         except TokenUnavailable as exc:
-            await _closed(credential)
+            await closed(credential)
             self._complain(name, f"the authority does not take it: {exc.reason or exc.code}")
             return
         before, self._credentials[name] = self._credentials[name], credential
         self._bots[name] = bot
         self._steps.pop(name, None)
         self._complaints.pop(name, None)
-        await _closed(before)
+        await closed(before)
         log.info("bots.%s: a new credential is in use", name)
         self.announce()
 
@@ -118,7 +118,8 @@ class Rotation:
             log.warning("%s%s", what, text)
 
 
-async def _closed(credential: AnyCredential) -> None:
+async def closed(credential: AnyCredential) -> None:
+    """Let go of a credential of the platform; others hold nothing."""
     # What a bot's own code brought is its own to close.
     if isinstance(credential, PlatformIdentity):
         await credential.close()

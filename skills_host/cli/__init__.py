@@ -12,6 +12,7 @@ from skills_host.cli.chat import chat
 from skills_host.cli.check import check
 from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
+from skills_host.cli.doctor import doctor
 from skills_host.cli.lab import lab
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
@@ -25,7 +26,7 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Skill consumer and skill orchestration for Bot Framework-protocol bots.",
 )
-for command in (demo, serve, run, chat, check, lab):
+for command in (demo, serve, run, chat, check, doctor, lab):
     cli.command()(command)
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")

@@ -256,6 +256,8 @@ def _checked_issuer(
 
 
 def _check_audience(claims: Claims, bot_app_id: str) -> None:
+    if isinstance(claims.get("aud"), list):
+        raise Denied("several-audiences", expected=bot_app_id)
     audience = _text(claims, "aud")
     if not bot_app_id or _canonical(audience) != bot_app_id:
         raise Denied("audience", expected=bot_app_id, seen=audience)

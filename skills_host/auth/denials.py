@@ -66,6 +66,11 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "the token is meant for somebody else",
             "request the token for the app id of the bot that is addressed",
         ),
+        "several-audiences": Code(
+            401,
+            "the token is meant for more than one at once",
+            "request a token for the app id of the bot that is addressed, and for nobody else",
+        ),
         "version": Code(
             401,
             "the token's version is missing or unknown",
@@ -161,6 +166,7 @@ DECIDED_BY: Mapping[str, str] = MappingProxyType(
         "issuer": "bots.NAME.tenant, skills.NAME.tenants, cloud.issuers, cloud.shared_tenants",
         "tenant-binding": "cloud.issuers",
         "audience": "bots.NAME.app_id",
+        "several-audiences": "bots.NAME.app_id",
         "caller-not-allowed": "bots.NAME.allowed_callers",
         "skill-not-allowed": "skills.NAME",
         "operation-refused": "skills.NAME.operations",

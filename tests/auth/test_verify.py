@@ -227,7 +227,8 @@ async def test_keys_unavailable_is_refused(world: World) -> None:
         ("version", {"ver": "3.0"}),
         ("no-app-id", {"azp": None}),
         ("anonymous-off", {"azp": None, "appid": "AnonymousSkill"}),
-        ("bad-claim", {"aud": [BOT]}),
+        ("several-audiences", {"aud": [BOT]}),
+        ("bad-claim", {"aud": 7}),
         ("user-token", {"scp": "access_as_user"}),
     ],
 )

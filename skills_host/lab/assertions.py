@@ -47,7 +47,7 @@ class Assertions:
         now: float,
     ) -> None:
         """Raise `GrantRefused` unless `client_id` made this for one of `audiences`, to use now."""
-        claims = _verified(assertion, certificates)
+        claims = _verified(assertion, certificates, now=now)
         if not _names(claims, client_id):
             raise GrantRefused("assertion-client")
         audience = claims.get("aud")
@@ -75,13 +75,17 @@ def claimed_app_id(assertion: str) -> str:
     return subject if isinstance(subject, str) else ""
 
 
-def _verified(assertion: str, certificates: Collection[Certificate]) -> Mapping[str, Any]:
+def _verified(
+    assertion: str, certificates: Collection[Certificate], *, now: float
+) -> Mapping[str, Any]:
     try:
         header = jwt.get_unverified_header(assertion)
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise GrantRefused("assertion-malformed") from None
     certificate = _named(header, certificates)
     _check_chain(header, certificate)
+    if now >= certificate.not_after:
+        raise GrantRefused("assertion-expired")
     try:
         return jwt.decode(
             assertion, certificate.public_key(), algorithms=ALGORITHMS, options=SIGNATURE_ONLY

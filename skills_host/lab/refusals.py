@@ -43,6 +43,9 @@ FAULTS: Mapping[str, Fault] = {
     "assertion-key": Fault(
         401, "invalid_client", 700027, "The certificate of the client assertion is not registered."
     ),
+    "assertion-expired": Fault(
+        401, "invalid_client", 700027, "The certificate of the client assertion has expired."
+    ),
     "assertion-signature": Fault(
         401, "invalid_client", 700027, "The signature of the client assertion does not match."
     ),

@@ -297,3 +297,17 @@ def test_metadata_offers_both_proofs(authority: Authority) -> None:
     offered = authority.entra_metadata("common")["token_endpoint_auth_methods_supported"]
 
     assert offered == ["client_secret_post", "private_key_jwt"]
+
+
+def test_a_certificate_that_has_expired_is_refused() -> None:
+    """As Entra says it; the assertion itself is sound."""
+    clock = Clock(OWN.certificate.not_valid_after_utc.timestamp())
+    authority = Authority(
+        apps=[LabApp(ROOT_ID, certificate=OWN.pem.decode()), LabApp(SKILL_ID, "s")],
+        base_url=LAB_URL,
+        now=clock,
+    )
+    refused = refusal(authority, form(assertion(clock)))
+
+    assert refused.fault == FAULTS["assertion-expired"]
+    assert refused.fault.number == 700027

@@ -157,7 +157,8 @@ def test_the_pages_examples_are_sound() -> None:
     lines = [line for line in page.splitlines() if line.startswith("credential = ")]
 
     for line in lines:
-        tables = {"bots": {"root": bot_settings("root", "root") | tomllib.loads(line)}}
+        tenanted = bot_settings("root", "root", tenant="11111111-2222-4333-8444-555555555555")
+        tables = {"bots": {"root": tenanted | tomllib.loads(line)}}
         environ = {"BOT_PFX_PASSWORD": "hush", "BOT_CERTIFICATE": public(OWN)}
         assert from_mapping(tables, environ, read_file=lambda name: b"content")
-    assert len(lines) == 6
+    assert len(lines) == 11

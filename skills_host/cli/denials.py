@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from skills_host.auth.denials import DENIALS
+from skills_host.auth.denials import DECIDED_BY, DENIALS
 from skills_host.auth.receipts import KINDS, Receipt, is_receipt_id
 from skills_host.cli.terminal import (
     ConfigOption,
@@ -99,14 +99,20 @@ def codes(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(
             {
-                name: {"status": code.status, "meaning": code.meaning, "fix": code.fix}
+                name: {
+                    "status": code.status,
+                    "meaning": code.meaning,
+                    "setting": DECIDED_BY.get(name),
+                    "fix": code.fix,
+                }
                 for name, code in DENIALS.items()
             }
         )
         return
-    table = Table("code", "status", "meaning", "what to do", box=None)
+    table = Table("code", "status", "meaning", "setting", "what to do", box=None)
     for name, code in DENIALS.items():
-        table.add_row(name, str(code.status), code.meaning, code.fix)
+        setting = DECIDED_BY.get(name, "-")
+        table.add_row(name, str(code.status), code.meaning, setting, code.fix)
     Console().print(table)
 
 
@@ -129,6 +135,7 @@ async def follow_receipts(store: Store, say: Callable[[Receipt], None]) -> None:
             if receipt.id not in known:
                 known.add(receipt.id)
                 say(receipt)
+        known = {id for id in known if id >= after}
 
 
 async def _all(store: Store, kind: str, *, after: str = "") -> list[Receipt]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skills_host.auth.denials import DENIALS, Denied
+from skills_host.auth.denials import DECIDED_BY, DENIALS, Denied
 from skills_host.cli.terminal import Exit
 from skills_host.lab.world import toml_of
 from skills_host.store.sqlite import SqliteStore
@@ -92,4 +92,6 @@ def test_without_a_verb_they_are_listed(config: Path, monkeypatch: pytest.Monkey
 
 def test_the_table_of_codes_is_printed() -> None:
     assert ran("denials", "codes").stdout.count("\n") >= len(DENIALS)
-    assert json.loads(ran("denials", "codes", "--json").stdout).keys() == DENIALS.keys()
+    table = json.loads(ran("denials", "codes", "--json").stdout)
+    assert table.keys() == DENIALS.keys()
+    assert table["caller-not-allowed"]["setting"] == DECIDED_BY["caller-not-allowed"]

@@ -201,7 +201,7 @@ class SigningKeys:
         if authority.task is None:
             task = asyncio.create_task(self._refresh(metadata_url, authority))
             authority.task = task
-            task.add_done_callback(lambda done: self._settle(authority, done))
+            task.add_done_callback(lambda done: self._settle(metadata_url, authority, done))
         return authority.task
 
     async def _refreshed(self, metadata_url: str) -> None:
@@ -220,14 +220,15 @@ class SigningKeys:
         authority.due = self._now() + max(self._soonest, min(life, self._max_age) / 2)
         authority.unknown.clear()
 
-    def _settle(self, authority: _Authority, task: asyncio.Task[None]) -> None:
+    def _settle(self, metadata_url: str, authority: _Authority, task: asyncio.Task[None]) -> None:
         authority.task = None
         if task.cancelled():
             return
         error = task.exception()
         if error is not None:
             authority.failed = self._now()
-            logger.warning("signing keys could not be fetched", extra={"error": repr(error)})
+            why = error.__cause__ or error
+            logger.warning("signing keys of %s could not be fetched: %s", metadata_url, why)
 
     async def _published(self, metadata_url: str) -> tuple[Mapping[str, SigningKey], float]:
         """The keys, and the seconds for which both documents may be kept."""

@@ -94,6 +94,24 @@ def test_a_document_without_keys_is_no_use(document: dict[str, Any]) -> None:
 # Fetching
 
 
+async def test_an_authority_that_fails_is_not_asked_at_once_again(
+    keys: SigningKeys, issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await keys.warm(URL)
+    issuer.documents[URL] = b"[]"
+    clock.time += DAY
+    for _ in range(3):
+        await keys.key(URL, "entra")
+        await settled()
+
+    assert issuer.fetches(URL) == 2
+    assert caplog.messages == [f"signing keys of {URL} could not be fetched: not an object"]
+    clock.time += 2
+    await keys.key(URL, "entra")
+    await settled()
+    assert issuer.fetches(URL) == 3
+
+
 async def test_keys_are_fetched_once(keys: SigningKeys, issuer: Issuer) -> None:
     first = await keys.key(URL, "entra")
     second = await keys.key(URL, "entra")
@@ -325,6 +343,7 @@ async def lab_refusal(issuer: Issuer, clock: Clock, *, url: str = URL) -> None:
     with pytest.raises(SettingsError) as refused:
         await keys.warm(url)
     assert refused.value.code == "lab-in-public"
+    assert url in str(refused.value)
     clock.time += 10
     assert await refusal(keys, url=url) == "keys-unavailable"
     lenient = SigningKeys(issuer, now=clock, allow_lab=True)

@@ -53,7 +53,9 @@ def test_what_settings_say_of_our_own_bots() -> None:
 
     assert party_of(bot()) == Party(AppKind.MULTI_TENANT)
     assert party_of(bot(tenant=B)) == Party(AppKind.SINGLE_TENANT, frozenset({B}))
-    assert party_of(bot(tenant=B, credential=managed)).kind is AppKind.MANAGED_IDENTITY
+    assert party_of(bot(tenant=B, credential=managed)) == Party(
+        AppKind.MANAGED_IDENTITY, frozenset({B})
+    )
     assert party_of(bot(tenant=B, credential=federated)).kind is AppKind.SINGLE_TENANT
 
 

@@ -61,5 +61,5 @@ def test_what_settings_say_of_our_own_bots() -> None:
 
 def test_what_settings_say_of_skills() -> None:
     assert peer_of([], shared=[SHARED]).kind is AppKind.UNKNOWN
-    assert peer_of([SHARED], shared=[SHARED]).kind is AppKind.MULTI_TENANT
-    assert peer_of([A], shared=[SHARED]).kind is AppKind.SINGLE_TENANT
+    assert peer_of([SHARED], shared=[SHARED]) == Party(AppKind.MULTI_TENANT, frozenset({SHARED}))
+    assert peer_of([A], shared=[SHARED]) == Party(AppKind.SINGLE_TENANT, frozenset({A}))

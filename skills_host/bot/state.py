@@ -63,7 +63,7 @@ class Properties:
             found = by_key.get(change.key) if change.kind == KIND else None
             if found is not None:
                 # What was set while the write was under way is still to be written.
-                found.changed = found.raw != (None if isinstance(change, Delete) else change.body)
+                found.changed = found.raw != (change.body if isinstance(change, Put) else None)
                 found.version = version
 
     def forget(self) -> None:

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
-from skills_host.store.records import Change, Delete, Key, Record, check_unit
+from skills_host.store.records import Append, Change, Key, Put, Record, check_unit
 
 try:
     import asyncpg
@@ -30,16 +31,21 @@ ANSWER_WAIT = 10.0  # seconds that one statement may take
 MIGRATING = 0x736B696C6C73  # the advisory lock that one migration holds
 
 READ = (
-    "SELECT kind, key, version, body, owner, expires"
+    "SELECT kind, key, version, body, owner, expires, due"
     " FROM unnest($1::bytea[], $2::bytea[]) AS wanted (kind, key)"
     " JOIN skills_host_records USING (kind, key) WHERE expires IS NULL OR expires > $3"
 )
 SCAN = (
-    "SELECT kind, key, version, body, owner, expires FROM skills_host_records"
+    "SELECT kind, key, version, body, owner, expires, due FROM skills_host_records"
     " WHERE kind = $1 AND key >= $2 AND key > $3 AND key < $4"
     " AND (expires IS NULL OR expires > $5) ORDER BY key LIMIT $6"
 )
-WRITE = "SELECT skills_host_write($1, $2, $3, $4, $5, $6, $7, $8)"
+WRITE = "SELECT skills_host_write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+IS_DUE = "SELECT 1 FROM skills_host_records WHERE kind = $1 AND due <= $2 LIMIT 1"
+CLAIM = (
+    "SELECT kind, key, version, body, owner, expires, due FROM skills_host_claim($1, $2, $3, $4)"
+)
+RENEW = "SELECT skills_host_renew($1, $2, $3, $4, $5)"
 # Whoever revives a record holds its row: it is left for the next time.
 EXPIRE = (
     "DELETE FROM skills_host_records WHERE ctid = ANY (ARRAY("
@@ -124,6 +130,25 @@ class PostgresStore:
             return ()
         numbers: tuple[int, ...] = await self._finished(self._written(unit))
         return numbers
+
+    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
+        """Take records that are due; a transaction that writes only where there are any."""
+        if not await self._fetched(IS_DUE, kind.encode(), self._now()):
+            return []
+        rows = await self._finished(self._fetched(CLAIM, kind.encode(), until, limit, self._now()))
+        return sorted(map(_record, rows), key=lambda record: record.key)
+
+    async def renew(self, records: Iterable[Record], *, until: float) -> list[Record]:
+        """Keep claimed records, in one transaction; those that are still ours."""
+        held = list(records)
+        if not held:
+            return []
+        kinds, keys = [r.kind.encode() for r in held], [r.key.encode() for r in held]
+        versions = [record.version for record in held]
+        ((kept,),) = await self._finished(
+            self._fetched(RENEW, kinds, keys, versions, until, self._now())
+        )
+        return [replace(record, due=until) for record, ours in zip(held, kept, strict=True) if ours]
 
     async def expire(self, now: float, limit: int) -> int:
         """Remove up to `limit` records that have expired at `now`, the oldest first."""
@@ -237,10 +262,11 @@ def _columns(unit: Sequence[Change]) -> tuple[list[Any], ...]:
             type(change).__name__.lower(),
             change.kind.encode(),
             change.key.encode(),
-            None if isinstance(change, Delete) else change.body,
+            change.body if isinstance(change, Put | Append) else None,
             change.expects,
-            None if isinstance(change, Delete) else change.owner.encode(),
-            None if isinstance(change, Delete) else change.expires,
+            change.owner.encode() if isinstance(change, Put | Append) else None,
+            change.expires if isinstance(change, Put | Append) else None,
+            change.due if isinstance(change, Put) else None,
         )
         for change in unit
     ]
@@ -248,8 +274,8 @@ def _columns(unit: Sequence[Change]) -> tuple[list[Any], ...]:
 
 
 def _record(row: Any) -> Record:
-    kind, key, version, body, owner, expires = row
-    return Record(kind.decode(), key.decode(), version, body, owner.decode(), expires)
+    kind, key, version, body, owner, expires, due = row
+    return Record(kind.decode(), key.decode(), version, body, owner.decode(), expires, due)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ __all__ = [
     "NEW",
     "Append",
     "Change",
+    "Check",
     "Delete",
     "Key",
     "Put",
@@ -38,7 +39,8 @@ NEW: Final = 0
 class Record:
     """A stored value; `version` starts at 1 and grows by 1 with each `Put`.
 
-    `expires` is in seconds since the epoch: from then on the record counts as absent.
+    `expires` is in seconds since the epoch: from then on the record counts as absent. From `due`
+    on it is nobody's work and may be claimed.
     """
 
     kind: str
@@ -47,11 +49,15 @@ class Record:
     body: bytes = field(repr=False)
     owner: str = ""
     expires: float | None = None
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Writes a record whole if it is at version `expects`; `NEW` if it must not exist."""
+    """Writes a record whole if it is at version `expects`; `NEW` if it must not exist.
+
+    From `due` on, in seconds since the epoch, the record may be claimed; None is never.
+    """
 
     kind: str
     key: str
@@ -59,6 +65,7 @@ class Put:
     expects: int | None = ANY
     owner: str = ""
     expires: float | None = None
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,18 @@ class Delete:
     kind: str
     key: str
     expects: int | None = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Changes nothing; the unit is made only if the record is at version `expects`.
+
+    With it, work on other records is fenced by the claim that it is done for.
+    """
+
+    kind: str
+    key: str
+    expects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +106,7 @@ class Append:
     expires: float | None = None
 
 
-Change = Put | Delete | Append
+Change = Put | Delete | Check | Append
 
 
 class Store(Protocol):
@@ -122,9 +141,26 @@ class Store(Protocol):
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
         """Make all `changes` in one commit, or none; answers after the commit.
 
-        Returns one number per change: the new version of a `Put`, 0 for a `Delete`, the number
-        of the new element for an `Append`. Raises `VersionConflict` where an expectation does
-        not hold. A caller that is cancelled stops waiting; the changes are made nevertheless.
+        Returns one number per change: the new version of a `Put`, 0 for a `Delete`, the version
+        for a `Check`, the number of the new element for an `Append`. Raises `VersionConflict`
+        where an expectation does not hold. A caller that is cancelled stops waiting; the changes
+        are made nevertheless.
+        """
+        ...
+
+    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
+        """Take up to `limit` records of a kind that are due; nobody else gets them before `until`.
+
+        Each gets a new version, so that whoever had it before cannot write to it any more, nor
+        anything that it `Check`s it with: the version is the fence of the lease. Those that are
+        longest due are taken. What is done is written with a `due` of None, or deleted.
+        """
+        ...
+
+    async def renew(self, records: Iterable[Record], *, until: float) -> list[Record]:
+        """Keep claimed records until `until`; those that are still at the version they have here.
+
+        A time that is past gives them back.
         """
         ...
 
@@ -152,5 +188,5 @@ def check_unit(changes: Sequence[Change]) -> None:
         named.add((change.kind, change.key))
         change.kind.encode()
         change.key.encode()
-        if not isinstance(change, Delete):
+        if isinstance(change, Put | Append):
             change.owner.encode()

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from skills_host.store.records import (
     ANY,
     Append,
     Change,
+    Check,
     Delete,
     Key,
+    Put,
     Record,
     check_unit,
     element_key,
@@ -39,12 +42,12 @@ READ_WAIT = 1.0  # less, because a read waits on the event loop's thread
 # A join in this order looks every key up in the index; `IN (VALUES …)` would read the whole table.
 READ = (
     "WITH wanted (kind, key) AS (VALUES {})"
-    " SELECT kind, key, version, body, owner, expires"
+    " SELECT kind, key, version, body, owner, expires, due"
     " FROM wanted CROSS JOIN records USING (kind, key) WHERE expires IS NULL OR expires > ?"
 )
 # `<>`, not `>`: with two lower bounds SQLite might begin every page at the prefix.
 SCAN = (
-    "SELECT kind, key, version, body, owner, expires FROM records"
+    "SELECT kind, key, version, body, owner, expires, due FROM records"
     " WHERE kind = ? AND key >= ? AND key <> ? AND key < CAST(? AS TEXT)"
     " AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
 )
@@ -56,9 +59,10 @@ LAST = (
     " ORDER BY n DESC LIMIT 1"
 )
 KEEP = (
-    "INSERT INTO records (kind, key, version, owner, expires, stream, n, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET"
+    "INSERT INTO records (kind, key, version, owner, expires, due, stream, n, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET"
     " version = excluded.version, owner = excluded.owner, expires = excluded.expires,"
+    " due = excluded.due,"
     " stream = coalesce(excluded.stream, stream), n = coalesce(excluded.n, n),"
     " body = excluded.body"
 )
@@ -66,6 +70,17 @@ DELETE = "DELETE FROM records WHERE kind = ? AND key = ?"
 EXPIRE = (
     "DELETE FROM records WHERE rowid IN"
     " (SELECT rowid FROM records WHERE expires <= ? ORDER BY expires LIMIT ?)"
+)
+IS_DUE = "SELECT 1 FROM records WHERE kind = ? AND due <= ? LIMIT 1"
+CLAIM = (
+    "UPDATE records SET version = version + 1, due = ? WHERE rowid IN"
+    " (SELECT rowid FROM records WHERE kind = ? AND due <= ?"
+    " AND (expires IS NULL OR expires > ?) ORDER BY due LIMIT ?)"
+    " RETURNING kind, key, version, body, owner, expires, due"
+)
+RENEW = (
+    "UPDATE records SET due = ? WHERE kind = ? AND key = ? AND version = ? AND due IS NOT NULL"
+    " AND (expires IS NULL OR expires > ?)"
 )
 TOUCH = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
 
@@ -129,6 +144,27 @@ class SqliteStore:
         check_unit(unit)
         return await self._submit(partial(_write, changes=unit, now=self._now))
 
+    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
+        """Take records that are due; a commit only where there are any."""
+        if not self._select(IS_DUE, [kind, self._now()]):
+            return []
+        claimed: list[Record] = []
+        work = partial(_claim, kind=kind, until=until, limit=limit, now=self._now, found=claimed)
+        await self._submit(work)
+        return claimed
+
+    async def renew(self, records: Iterable[Record], *, until: float) -> list[Record]:
+        """Keep claimed records, in one commit; those that are still ours."""
+        held = list(records)
+        if not held:
+            return []
+        kept = await self._submit(partial(_renew, records=held, until=until, now=self._now))
+        return [
+            replace(record, due=until)
+            for record, is_ours in zip(held, kept, strict=True)
+            if is_ours
+        ]
+
     async def expire(self, now: float, limit: int) -> int:
         """Remove up to `limit` records that have expired at `now`, the oldest first."""
         (removed,) = await self._submit(partial(_expire, now=now, limit=limit))
@@ -190,18 +226,55 @@ def _checked(connection: sqlite3.Connection, change: Change, *, now: float) -> i
     found: int = row[0] if row is not None else 0
     if change.expects is not ANY and change.expects != found:
         raise VersionConflict(change.kind, change.key)
-    return 0 if isinstance(change, Delete) else found + 1
+    match change:
+        case Delete():
+            return 0
+        case Check():
+            return found
+    return found + 1
 
 
 def _make(connection: sqlite3.Connection, change: Change, number: int) -> None:
-    if isinstance(change, Delete):
-        connection.execute(DELETE, (change.kind, change.key))
-        return
-    place: tuple[object, ...] = (change.key, number, change.owner, change.expires, None, None)
-    if isinstance(change, Append):
-        key = element_key(change.key, number)
-        place = (key, 1, change.owner, change.expires, change.key, number)
-    connection.execute(KEEP, (change.kind, *place, change.body))
+    match change:
+        case Delete():
+            connection.execute(DELETE, (change.kind, change.key))
+        case Append():
+            key = element_key(change.key, number)
+            element = (change.owner, change.expires, None, change.key, number)
+            connection.execute(KEEP, (change.kind, key, 1, *element, change.body))
+        case Put():
+            record = (change.owner, change.expires, change.due, None, None)
+            connection.execute(KEEP, (change.kind, change.key, number, *record, change.body))
+
+
+def _claim(
+    connection: sqlite3.Connection,
+    *,
+    kind: str,
+    until: float,
+    limit: int,
+    now: Callable[[], float],
+    found: list[Record],
+) -> tuple[int, ...]:
+    """Put what is claimed into `found`."""
+    at = now()
+    rows = connection.execute(CLAIM, (until, kind, at, at, limit)).fetchall()
+    found[:] = sorted((Record(*row) for row in rows), key=lambda record: record.key)
+    return ()
+
+
+def _renew(
+    connection: sqlite3.Connection,
+    *,
+    records: Sequence[Record],
+    until: float,
+    now: Callable[[], float],
+) -> tuple[int, ...]:
+    """For each record 1 if it is kept, else 0."""
+    at = now()
+    return tuple(
+        connection.execute(RENEW, (until, r.kind, r.key, r.version, at)).rowcount for r in records
+    )
 
 
 def _expire(connection: sqlite3.Connection, *, now: float, limit: int) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ except ImportError:  # the extra `postgres` is not installed
 __all__ = ["PostgresStore"]
 
 CONNECTIONS = 8
+END = b"\xff"  # no byte of UTF-8: every key with a prefix sorts before prefix and this
 CONFLICT = "SH001"
 CONNECT_WAIT = 5.0  # seconds until a connection counts as refused
 ANSWER_WAIT = 10.0  # seconds that one statement may take
@@ -41,9 +42,13 @@ SCAN = (
     " AND (expires IS NULL OR expires > $5) ORDER BY key LIMIT $6"
 )
 WRITE = "SELECT skills_host_write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-IS_DUE = "SELECT 1 FROM skills_host_records WHERE kind = $1 AND due <= $2 LIMIT 1"
+IS_DUE = (
+    "SELECT 1 FROM skills_host_records WHERE kind = $1 AND due <= $2 AND key >= $3 AND key < $4"
+    " LIMIT 1"
+)
 CLAIM = (
-    "SELECT kind, key, version, body, owner, expires, due FROM skills_host_claim($1, $2, $3, $4)"
+    "SELECT kind, key, version, body, owner, expires, due"
+    " FROM skills_host_claim($1, $2, $3, $4, $5, $6)"
 )
 RENEW = "SELECT skills_host_renew($1, $2, $3, $4, $5)"
 # Whoever revives a record holds its row: it is left for the next time.
@@ -118,8 +123,7 @@ class PostgresStore:
         if limit < 0:
             raise ValueError("a scan reads at least 0 records")
         begin = prefix.encode()
-        # No byte of UTF-8 is 0xFF: every key with the prefix sorts before this, and only they.
-        span = (kind.encode(), begin, after.encode(), begin + b"\xff")
+        span = (kind.encode(), begin, after.encode(), begin + END)
         return [_record(row) for row in await self._fetched(SCAN, *span, self._now(), limit)]
 
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
@@ -131,12 +135,14 @@ class PostgresStore:
         numbers: tuple[int, ...] = await self._finished(self._written(unit))
         return numbers
 
-    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
+    async def claim(self, kind: str, prefix: str = "", *, until: float, limit: int) -> list[Record]:
         """Take records that are due; a transaction that writes only where there are any."""
-        if not await self._fetched(IS_DUE, kind.encode(), self._now()):
+        at, begin = self._now(), prefix.encode()
+        span = (begin, begin + END)
+        if not await self._fetched(IS_DUE, kind.encode(), at, *span):
             return []
-        rows = await self._finished(self._fetched(CLAIM, kind.encode(), until, limit, self._now()))
-        return sorted(map(_record, rows), key=lambda record: record.key)
+        claim = self._fetched(CLAIM, kind.encode(), *span, until, limit, at)
+        return list(map(_record, await self._finished(claim)))
 
     async def renew(self, records: Iterable[Record], *, until: float) -> list[Record]:
         """Keep claimed records, in one transaction; those that are still ours."""

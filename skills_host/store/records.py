@@ -148,12 +148,13 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
-        """Take up to `limit` records of a kind that are due; nobody else gets them before `until`.
+    async def claim(self, kind: str, prefix: str = "", *, until: float, limit: int) -> list[Record]:
+        """Take up to `limit` records of a kind, with keys that begin with `prefix`, that are due.
 
-        Each gets a new version, so that whoever had it before cannot write to it any more, nor
-        anything that it `Check`s it with: the version is the fence of the lease. Those that are
-        longest due are taken. What is done is written with a `due` of None, or deleted.
+        Nobody else gets them before `until`. Each gets a new version, so that whoever had it
+        before cannot write to it any more, nor anything that it `Check`s it with: the version is
+        the fence of the lease. Those that are longest due are taken. What is done is written with
+        a `due` of None, or deleted.
         """
         ...
 

@@ -71,11 +71,16 @@ EXPIRE = (
     "DELETE FROM records WHERE rowid IN"
     " (SELECT rowid FROM records WHERE expires <= ? ORDER BY expires LIMIT ?)"
 )
-IS_DUE = "SELECT 1 FROM records WHERE kind = ? AND due <= ? LIMIT 1"
+# `+key`: what is due is few, and the keys of a prefix may be millions.
+IS_DUE = (
+    "SELECT 1 FROM records WHERE kind = ? AND due <= ?"
+    " AND +key >= ? AND +key < CAST(? AS TEXT) LIMIT 1"
+)
 CLAIM = (
     "UPDATE records SET version = version + 1, due = ? WHERE rowid IN"
     " (SELECT rowid FROM records WHERE kind = ? AND due <= ?"
-    " AND (expires IS NULL OR expires > ?) ORDER BY due LIMIT ?)"
+    " AND +key >= ? AND +key < CAST(? AS TEXT) AND (expires IS NULL OR expires > ?)"
+    " ORDER BY due LIMIT ?)"
     " RETURNING kind, key, version, body, owner, expires, due"
 )
 RENEW = (
@@ -133,9 +138,7 @@ class SqliteStore:
         """The living records of a range of keys, read at once by one statement."""
         if limit < 0:
             raise ValueError("a scan reads at least 0 records")
-        # No byte of UTF-8 is 0xFF: every key with the prefix sorts before this, and only they.
-        end = prefix.encode() + b"\xff"
-        values = (kind, max(prefix, after), after, end, self._now(), limit)
+        values = (kind, max(prefix, after), after, _end(prefix), self._now(), limit)
         return [Record(*row) for row in self._select(SCAN, values)]
 
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
@@ -144,13 +147,14 @@ class SqliteStore:
         check_unit(unit)
         return await self._submit(partial(_write, changes=unit, now=self._now))
 
-    async def claim(self, kind: str, *, until: float, limit: int) -> list[Record]:
+    async def claim(self, kind: str, prefix: str = "", *, until: float, limit: int) -> list[Record]:
         """Take records that are due; a commit only where there are any."""
-        if not self._select(IS_DUE, [kind, self._now()]):
+        at = self._now()
+        span = (prefix, _end(prefix))
+        if not self._select(IS_DUE, [kind, at, *span]):
             return []
         claimed: list[Record] = []
-        work = partial(_claim, kind=kind, until=until, limit=limit, now=self._now, found=claimed)
-        await self._submit(work)
+        await self._submit(partial(_claim, (until, kind, at, *span, at, limit), claimed))
         return claimed
 
     async def renew(self, records: Iterable[Record], *, until: float) -> list[Record]:
@@ -208,6 +212,11 @@ class SqliteStore:
             writer.stop()
 
 
+def _end(prefix: str) -> bytes:
+    # No byte of UTF-8 is 0xFF: every key with the prefix sorts before this, and only they.
+    return prefix.encode() + b"\xff"
+
+
 def _write(
     connection: sqlite3.Connection, *, changes: Sequence[Change], now: Callable[[], float]
 ) -> tuple[int, ...]:
@@ -248,18 +257,10 @@ def _make(connection: sqlite3.Connection, change: Change, number: int) -> None:
 
 
 def _claim(
-    connection: sqlite3.Connection,
-    *,
-    kind: str,
-    until: float,
-    limit: int,
-    now: Callable[[], float],
-    found: list[Record],
+    values: Sequence[str | bytes | float], found: list[Record], connection: sqlite3.Connection
 ) -> tuple[int, ...]:
     """Put what is claimed into `found`."""
-    at = now()
-    rows = connection.execute(CLAIM, (until, kind, at, at, limit)).fetchall()
-    found[:] = sorted((Record(*row) for row in rows), key=lambda record: record.key)
+    found[:] = [Record(*row) for row in connection.execute(CLAIM, values)]
     return ()
 
 

@@ -44,6 +44,15 @@ async def test_other_kinds_elements_and_what_has_expired_are_not_claimed(store: 
     assert await claimed(store) == []
 
 
+async def test_only_what_begins_with_the_prefix_is_claimed(store: Store) -> None:
+    await store.write([Put("work", key, b"", due=900.0) for key in ("a/1", "a/", "a", "a0", "b/1")])
+
+    found = await store.claim("work", "a/", until=1030.0, limit=10)
+
+    assert {record.key for record in found} == {"a/", "a/1"}
+    assert await store.claim("work", "c", until=1030.0, limit=10) == []
+
+
 async def test_a_claimed_record_is_nobody_elses_until_its_time(store: Store, clock: Clock) -> None:
     await store.write([Put("work", "a", b"", due=1000.0)])
     await claimed(store)

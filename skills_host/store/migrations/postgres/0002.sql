@@ -68,7 +68,7 @@ END $$;
 -- What is due, taken until another time. Whoever writes a record at this moment holds its key: it
 -- is left to them. The row is looked at again under the lock.
 CREATE FUNCTION skills_host_claim(
-    wanted bytea, until double precision, most bigint, at double precision
+    wanted bytea, first bytea, past bytea, until double precision, most bigint, at double precision
 ) RETURNS SETOF skills_host_records LANGUAGE plpgsql AS $$
 DECLARE
     named bytea;
@@ -76,8 +76,8 @@ DECLARE
 BEGIN
     FOR named IN
         SELECT r.key FROM skills_host_records r
-            WHERE r.kind = wanted AND r.due <= at AND (r.expires IS NULL OR r.expires > at)
-            ORDER BY r.due LIMIT 2 * most
+            WHERE r.kind = wanted AND r.due <= at AND r.key >= first AND r.key < past
+            AND (r.expires IS NULL OR r.expires > at) ORDER BY r.due LIMIT 2 * most
     LOOP
         EXIT WHEN taken >= most;
         CONTINUE WHEN NOT pg_try_advisory_xact_lock(skills_host_place(wanted, named));

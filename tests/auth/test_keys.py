@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skills_host.auth.denials import Denied
-from skills_host.auth.keys import SigningKeys, signing_keys
+from skills_host.auth.keys import SigningKeys, _Bucket, signing_keys
 from skills_host.errors import SettingsError
 from skills_host.transport import Request, Response
 from tests.auth.issuer import CLOUD, Clock, Issuer, dumped, jwk, settled
@@ -92,6 +92,14 @@ def test_a_document_without_keys_is_no_use(document: dict[str, Any]) -> None:
 
 
 # Fetching
+
+
+def test_a_bucket_gains_with_time_alone() -> None:
+    bucket = _Bucket(2, 0.5, 2.0, 100.0)
+
+    assert [bucket.take(100.0) for _ in range(4)] == [True, True, False, False]
+    assert bucket.take(90.0) is False
+    assert [bucket.take(90.5), bucket.take(90.5)] == [True, False]
 
 
 async def test_an_authority_that_fails_is_not_asked_at_once_again(

@@ -10,8 +10,9 @@ import pytest
 
 from skills_host.auth.allowlist import Snapshot, check_caller, check_owner, check_skill
 from skills_host.auth.claims import Identity, channel_rules, skill_rules
-from skills_host.auth.denials import Denied
+from skills_host.auth.denials import DENIALS, Denied
 from skills_host.auth.pairing import AppKind, Party, pairing
+from skills_host.auth.receipts import receipt_id, receipt_of
 from skills_host.auth.verify import HEADER_CHARACTERS, Verifier, bearer_token
 from tests.auth.conftest import World
 from tests.auth.issuer import (
@@ -66,6 +67,16 @@ def told_in(check: Callable[[], object]) -> tuple[str, str, str]:
     ("claims", "expected"),
     [
         ({"ver": "3.0"}, ("version", "1.0 or 2.0", "3.0")),
+        ({"ver": None}, ("version", "1.0 or 2.0", "")),
+        ({"ver": 2}, ("bad-claim", "a string as ver", "int")),
+        ({"azp": "x"}, ("no-app-id", "a UUID as azp", "x")),
+        ({"azp": "AnonymousSkill"}, ("anonymous-off", "an app id", "AnonymousSkill")),
+        ({"aud": [BOT, SKILL]}, ("several-audiences", BOT, "")),
+        ({"aud": SKILL}, ("audience", BOT, SKILL)),
+        ({"exp": None}, ("bad-claim", "seconds as exp", "")),
+        ({"exp": "soon"}, ("bad-claim", "seconds as exp", "str")),
+        ({"nbf": int(NOW) + 301}, ("not-yet-valid", f"from {NOW + 1:.0f}", f"{NOW:.0f}")),
+        ({"exp": int(NOW) - 301}, ("expired", f"before {NOW - 1:.0f}", f"{NOW:.0f}")),
         ({"scp": "read"}, ("user-token", "no scp", "")),
         ({"idtyp": "user"}, ("user-token", "app as idtyp", "")),
         ({"iss": "https://elsewhere/"}, ("issuer", "one of 2 tenants", "https://elsewhere/")),
@@ -185,6 +196,28 @@ async def test_a_channels_identity_tells_issuer_and_end(world: World) -> None:
 
     assert identity.issuer == CLOUD.channel_issuer
     assert identity.expires == NOW + 3600
+
+
+async def test_a_skills_identity_tells_issuer_and_end(world: World) -> None:
+    identity = await world.at_skill_host(minted(skill_claims()))
+
+    assert identity.issuer == f"https://login.microsoftonline.com/{SHARED}/v2.0"
+    assert (identity.expires, identity.tenant) == (NOW + 3600, SHARED)
+
+
+def test_a_refusal_says_what_its_code_means() -> None:
+    assert str(Denied("issuer")) == DENIALS["issuer"].meaning
+    assert repr(Denied("issuer", seen="secret")) == "Denied('issuer')"
+
+
+def test_the_id_of_a_receipt_tells_its_millisecond() -> None:
+    assert receipt_id(1_800_000_000.1234, "0123456789") == "1800000000123-01234567"
+
+
+def test_a_receipt_knows_the_door() -> None:
+    receipt = receipt_of(Denied("issuer"), id="i", at=1.0, door="messages", caller="c")
+
+    assert (receipt.door, receipt.caller) == ("messages", "c")
 
 
 # Of what came with it

@@ -20,7 +20,7 @@ from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import Rotation
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.handlers import Bot
-from skills_host.bot.inbox import Tasks
+from skills_host.bot.tasks import Tasks
 from skills_host.configured import (
     World,
     configured_credentials,
@@ -34,6 +34,7 @@ from skills_host.consumer.registry.compile import snapshot_of
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
+from skills_host.store.leases import Leases
 from skills_host.store.seal import Keys, keys_of
 from skills_host.transport import (
     Client,
@@ -51,6 +52,7 @@ __all__ = ["World", "create_app", "serve"]
 log = logging.getLogger(__name__)
 
 START_ERROR = "SKILLS_HOST_START_ERROR"
+ROUND_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
 SWEEP_RECORDS = 500
 
@@ -118,6 +120,7 @@ class _Host:
             raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
         self._store = store_from_url(settings.store.url, now=world.now)
         self._tasks = Tasks()
+        self._rounds: list[Callable[[], Awaitable[None]]] = []
         limits = settings.host.limits
         self._receipts = Receipts(
             self._store,
@@ -147,14 +150,23 @@ class _Host:
             )
             stack.push_async_callback(keys.close)
             await self._warm(keys)
+            leases = Leases(
+                self._store,
+                now=self._world.now,
+                seconds=self._settings.host.limits.lease_seconds,
+            )
+            leases.open()
+            stack.push_async_callback(leases.close)
             handle_keys = await keys_of(
                 self._store, [key.get_secret_value() for key in self._settings.host.keys]
             )
             rotation = self._rotation(send, stack)
-            self._build(app, keys=keys, handle_keys=handle_keys, send=send)
+            self._build(app, keys=keys, handle_keys=handle_keys, send=send, leases=leases)
             for task in (self._sweep(rotation), self._watch(rotation)):
                 stack.push_async_callback(_cancelled, asyncio.create_task(task))
             stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
+            # Nothing is taken up any more when what runs is let finish.
+            stack.push_async_callback(_cancelled, asyncio.create_task(self._go_round()))
             self._closing = stack.pop_all()
 
     async def close(self) -> None:
@@ -188,6 +200,7 @@ class _Host:
         send: Send,
         keys: SigningKeys,
         handle_keys: Keys,
+        leases: Leases,
     ) -> None:
         bots, now = self._settings.bots, self._world.now
         verifier = verifier_of(self._settings, keys, lambda: self._snapshot, now=now)
@@ -203,6 +216,8 @@ class _Host:
             keys=handle_keys,
             guard=Guard(verifier, body_bytes=self._settings.host.limits.body_bytes, lab=self._lab),
             lab=self._lab,
+            leases=leases,
+            rounds=self._rounds,
         )
         for name in bots:
             for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
@@ -250,6 +265,16 @@ class _Host:
         while True:
             await asyncio.sleep(self._settings.host.limits.credential_check_seconds)
             await rotation.check()
+
+    async def _go_round(self) -> None:
+        """Look for what is to be done, again and again."""
+        while True:
+            for work in self._rounds:
+                try:
+                    await work()
+                except SkillsHostError as exc:
+                    log.error("what is due could not be looked for: %s", exc.code)
+            await asyncio.sleep(ROUND_SECONDS)
 
     async def _sweep(self, rotation: Rotation) -> None:
         """Forget what has expired, a little at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from quart import Blueprint
@@ -10,7 +10,8 @@ from quart import Blueprint
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Bot, Handler
-from skills_host.bot.inbox import Inbox, Tasks
+from skills_host.bot.inbox import Inbox
+from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient
@@ -21,6 +22,7 @@ from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.settings import Settings
+from skills_host.store.leases import Leases
 from skills_host.store.records import Store
 from skills_host.store.seal import Keys
 from skills_host.transport import Send
@@ -33,7 +35,10 @@ __all__ = ["Shared", "doors"]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all bots of a host use: settings, clock, chance, network, store, tasks, keys."""
+    """What all bots of a host use: settings, clock, chance, network, store, tasks, keys.
+
+    `rounds` is what the host does every second.
+    """
 
     settings: Settings
     now: Callable[[], float]
@@ -46,6 +51,8 @@ class Shared:
     keys: Keys = field(repr=False)
     guard: Guard
     lab: bool
+    leases: Leases
+    rounds: list[Callable[[], Awaitable[None]]]
 
 
 def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Blueprint]]:
@@ -127,18 +134,27 @@ def _dialogs(
 
 
 def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
+    limits = shared.settings.host.limits
     inbox = Inbox(
         adapter,
         store=shared.store,
+        leases=shared.leases,
         tasks=shared.tasks,
         now=shared.now,
         new_id=shared.new_id,
-        remember=shared.settings.host.limits.remember_seconds,
+        limits=limits,
         keys=shared.keys,
         sealed=shared.settings.host.sealed,
     )
+    shared.rounds.append(inbox.take_up)
     app_id = shared.settings.bots[name].app_id
-    return messages(name, guard=shared.guard, inbox=inbox, bot_app_id=app_id)
+    return messages(
+        name,
+        guard=shared.guard,
+        inbox=inbox,
+        bot_app_id=app_id,
+        answer_seconds=limits.answer_seconds,
+    )
 
 
 def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: TokenSource) -> Adapter:

@@ -22,6 +22,7 @@ __all__ = [
     "StateConflict",
     "StoreFailed",
     "TokenUnavailable",
+    "TooBusy",
     "TransportFailed",
     "UnknownConversation",
     "VersionConflict",
@@ -105,6 +106,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a lab authority is trusted by a host that is not loopback-only",
             "bind, public_url and every skill endpoint must be loopback, or use real metadata",
         ),
+        "too-busy": Code(
+            429, "too many turns wait already", "send again after the seconds of Retry-After"
+        ),
+        "interrupted": Code(
+            500, "the host died while it did this, and must not do it twice", "ask again"
+        ),
         "stopping": Code(503, "the host is stopping and takes no new turns", "try again soon"),
     }
 )
@@ -161,6 +168,12 @@ class StoreFailed(SkillsHostError):
     """The store could not be read or written; nothing of the unit was written."""
 
     code = "store-failed"
+
+
+class TooBusy(SkillsHostError):
+    """More is waiting than is let wait; nothing was done, and it may be sent again soon."""
+
+    code = "too-busy"
 
 
 class VersionConflict(SkillsHostError):

@@ -109,6 +109,10 @@ class Limits(Model):
     stop_seconds: Seconds = 10.0
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
+    lease_seconds: Seconds = 6.0
+    answer_seconds: Seconds = 10.0
+    open_turns: int = Field(default=1000, ge=1)
+    lane_turns: int = Field(default=20, ge=1)
     credential_check_seconds: Seconds = 10.0
     unknown_key_burst: int = Field(default=5, ge=1, le=1000)
     unknown_key_seconds: Seconds = 300.0

@@ -28,6 +28,7 @@ from skills_host.transport import Request, Response
 LAB = "http://127.0.0.1:9000"
 CONSOLE = "http://127.0.0.1:9001"
 ROOT = "http://127.0.0.1:9002"
+REPLICA = "http://127.0.0.1:9005"
 SKILLS = {"echo": "http://127.0.0.1:9003", "booking": "http://127.0.0.1:9004"}
 IDS = {
     "root": "a0000000-0000-4000-8000-000000000001",
@@ -224,16 +225,20 @@ class Town:
         root: Root | None = None,
         limits: Mapping[str, Any] = MappingProxyType({}),
         store: Mapping[str, Any] = MappingProxyType({}),
+        base: str = ROOT,
         **skills: Mapping[str, Any],
     ) -> Quart:
-        """Start the root; `skills` add to or replace settings of echo and booking."""
+        """Start the root; `skills` add to or replace settings of echo and booking.
+
+        At another `base` it is a replica: on the same store, and known by the same address.
+        """
         toml = {
-            "host": {"limits": dict(limits)},
+            "host": {"limits": dict(limits), "public_url": ROOT},
             "store": dict(store),
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }
-        return await self.start(ROOT, "root", toml, {"root": root} if root else None)
+        return await self.start(base, "root", toml, {"root": root} if root else None)
 
     async def start_skill(self, name: str, bot: Bot) -> Quart:
         """Start a skill whose only allowed caller is the root."""
@@ -250,6 +255,13 @@ class Town:
         for base in sorted(self._running, reverse=True):
             await self.stop(base)
         await asyncio.gather(*self.send.served)
+
+    async def post_to(self, base: str, text: str, **members: Any) -> Response:
+        """What a user says, posted to one of several replicas."""
+        activity = self.console.activity(text, user="ann", conversation="c1") | members
+        body = json.dumps(activity).encode()
+        url = f"{base}/api/messages"
+        return await self.send(Request("POST", url, self.channel_bearer(), body, 20))
 
     async def post(
         self, text: str, *, user: str = "ann", conversation: str = "c1", **members: Any

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 from skills_host.auth.denials import Denied
 from skills_host.settings import CLOUDS, Cloud
+from skills_host.wire import decode, encode
 
 __all__ = [
     "SKEW",
@@ -59,6 +60,18 @@ class Identity:
     service_url: str = field(default="", repr=False)
     endorsements: frozenset[str] | None = field(default=None, repr=False)
     expires: float = field(default=0.0, repr=False)
+
+    def encode(self) -> bytes:
+        """The identity as it is stored with what it sent."""
+        endorsed = None if self.endorsements is None else sorted(self.endorsements)
+        return encode(asdict(self) | {"endorsements": endorsed})
+
+    @classmethod
+    def parse(cls, body: bytes) -> Identity:
+        """The identity from its own `encode()`."""
+        stored = decode(body)
+        endorsed = stored.pop("endorsements")
+        return cls(**stored, endorsements=None if endorsed is None else frozenset(endorsed))
 
 
 def app_id_of(claims: Claims) -> str:

@@ -20,7 +20,7 @@ from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.bot.turn import Place, Turn
 from skills_host.errors import ChannelFailed, SkillsHostError, error_body
-from skills_host.store.records import Change, Store
+from skills_host.store.records import Change, Check, Store
 from skills_host.wire import encode
 
 __all__ = ["APOLOGY", "Adapter", "Answer", "Connect", "Outcome", "Said"]
@@ -79,9 +79,19 @@ class Adapter:
         self._new_id = new_id
 
     async def process(
-        self, activity: Activity, identity: Identity, *, key: str, said: Said = lambda _: None
+        self,
+        activity: Activity,
+        identity: Identity,
+        *,
+        key: str,
+        said: Said = lambda _: None,
+        fence: Check | None = None,
+        given_up: bool = False,
     ) -> Outcome:
         """Handle a received activity; never raises for what the bot's code does wrong.
+
+        What the turn saves is written only while `fence` holds. If it is `given_up`, the user is
+        told so and nothing else is done.
 
         The answer is what peers expect: `{"activities": […]}` for `expectReplies` and `stream`
         (where `said` hears each reply at once), an invoke's own status and body, or an empty 200.
@@ -100,8 +110,9 @@ class Adapter:
                 self.session(activity, identity),
             ),
             channel=buffer,
+            fence=fence,
         )
-        failure = await self._guarded(turn, self._handle)
+        failure = await self._guarded(turn, _give_up if given_up else self._handle)
         return Outcome(_answer(turn, buffer, failure), tuple(turn.unsaved()))
 
     async def continue_conversation(
@@ -157,6 +168,7 @@ class Adapter:
         place: Place,
         channel: Channel | None = None,
         speaker: str | None = None,
+        fence: Check | None = None,
     ) -> Turn:
         reference = place.reference
         user = joined_key(self.name, reference.channel_id, reference.user_id)
@@ -174,6 +186,7 @@ class Adapter:
             session=place.session,
             hooks=self.bot.hooks,
             speaker=speaker,
+            fence=fence,
         )
 
     async def _guarded(self, turn: Turn, handle: Handler) -> SkillsHostError | None:
@@ -206,6 +219,10 @@ class Adapter:
             failure = exc if isinstance(exc, SkillsHostError) else SkillsHostError()
             log.error("the user of %s could not be told: %s", self.name, failure.code)
             return failure
+
+
+async def _give_up(turn: Turn) -> None:
+    raise SkillsHostError(code="interrupted")
 
 
 def _answer(turn: Turn, buffer: ReplyBuffer | None, failure: SkillsHostError | None) -> Answer:

@@ -1,134 +1,66 @@
 """Intake: record → lane → turn in a task that the host owns → answer.
 
 The HTTP request that brought an activity only waits. It may go away at any time: the turn goes on,
-and the same activity delivered again gets the first answer without a second effect.
+and the same activity delivered again gets the first answer without a second effect. So may the
+process: what it has recorded is a lease, and whoever is alive takes it up when that is over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
+from skills_host.bot.lanes import Lanes
+from skills_host.bot.tasks import Tasks
 from skills_host.errors import (
-    SkillsHostError,
     StateConflict,
     StoreFailed,
+    TooBusy,
     VersionConflict,
     error_body,
 )
-from skills_host.store.records import ANY, NEW, Put, Store
+from skills_host.settings import Limits
+from skills_host.store.leases import Leases
+from skills_host.store.records import NEW, Change, Check, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["Inbox", "Lanes", "Tasks", "is_sealed"]
+__all__ = ["Inbox", "is_sealed"]
 
 log = logging.getLogger(__name__)
 
+ATTEMPTS = 5  # of a turn whose processes died; then it is the turn that kills them
 KIND = "inbound"
+POLL = 0.25  # seconds after which is looked again whether another process has answered
 SEALED = b"\x01"  # no JSON begins with it
 SEALING = b"inbound record"
-
-_ResultT = TypeVar("_ResultT")
-
-
-class Tasks:
-    """The tasks that the host owns: what must go on when a request's client hangs up."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
-        self._stopping = False
-        self._stopped = False
-
-    def start(self, work: Coroutine[Any, Any, _ResultT]) -> asyncio.Task[_ResultT]:
-        """Run new `work` in a task; refused with `stopping` once the host stops."""
-        return self._task(work, refused=self._stopping)
-
-    def follow(self, work: Coroutine[Any, Any, _ResultT]) -> asyncio.Task[_ResultT]:
-        """Run `work` that work already begun may wait for; refused only when that is over too."""
-        return self._task(work, refused=self._stopped)
-
-    async def finish(self, work: Coroutine[Any, Any, _ResultT]) -> _ResultT:
-        """`follow` and wait for the result; a cancelled caller stops only the waiting."""
-        return await self.result(self.follow(work))
-
-    async def result(self, task: asyncio.Task[_ResultT]) -> _ResultT:
-        """Wait for a task; refused with `stopping` if it was not let finish."""
-        # Unlike awaiting the task, this leaves it running when the one who waits is cancelled.
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise SkillsHostError(code="stopping")
-        return task.result()
-
-    async def stop(self, seconds: float) -> None:
-        """Take nothing new, let what runs finish for so long, then cancel it."""
-        self._stopping = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._running:
-                    await asyncio.wait(self._running)
-        self._stopped = True
-        for task in tuple(self._running):
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=1)
-
-    def _task(
-        self, work: Coroutine[Any, Any, _ResultT], *, refused: bool
-    ) -> asyncio.Task[_ResultT]:
-        if refused:
-            work.close()
-            raise SkillsHostError(code="stopping")
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            # Whoever waited has been told; if nobody did, this is the only trace.
-            log.debug("a task ended with %s", type(failure).__name__)
+TAKEN_UP = 50  # turns that are taken up at once
 
 
-@dataclass(slots=True)
-class _Lane:
-    lock: asyncio.Lock
-    users: int = 0
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A recorded activity that this process has the lease of; `place` is where it is in its lane.
 
-
-class Lanes:
-    """Order within a session: one turn after the other, first come first served.
-
-    A lane is order, not a lock on anything: no state copy or connection is held by it.
+    The version of `record` counts the processes that have begun it.
     """
 
-    def __init__(self) -> None:
-        self._lanes: dict[str, _Lane] = {}
+    activity: Activity
+    identity: Identity
+    session: str
+    record: Record
+    place: int | None
 
-    def is_busy(self, session: str) -> bool:
-        """True while a turn of the session is open."""
-        return session in self._lanes
-
-    @asynccontextmanager
-    async def turn(self, session: str) -> AsyncIterator[None]:
-        """Wait for the session's turns that came before."""
-        lane = self._lanes.setdefault(session, _Lane(asyncio.Lock()))
-        lane.users += 1
-        try:
-            async with lane.lock:
-                yield
-        finally:
-            lane.users -= 1
-            if not lane.users:
-                del self._lanes[session]
+    @property
+    def fence(self) -> Check:
+        """Holds as long as the lease does."""
+        return Check(KIND, self.record.key, self.record.version)
 
 
 class Inbox:
@@ -143,22 +75,24 @@ class Inbox:
         adapter: Adapter,
         *,
         store: Store,
+        leases: Leases,
         tasks: Tasks,
         now: Callable[[], float],
         new_id: Callable[[], str],
-        remember: float,
+        limits: Limits,
         keys: Keys,
         sealed: tuple[str, ...] = (),
     ) -> None:
         self._adapter = adapter
         self._store = store
+        self._leases = leases
         self._tasks = tasks
         self._now = now
         self._new_id = new_id
-        self._remember = remember
+        self._limits = limits
         self._keys = keys
         self._sealed = sealed
-        self._lanes = Lanes()
+        self._lanes = Lanes(store, most=limits.lane_turns)
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
     async def take(
@@ -168,17 +102,31 @@ class Inbox:
 
         `said` hears replies that go into the answer as they are given; not those of a delivery
         that was taken in before. A bare end, without a conversation, has nothing to act on and is
-        answered at once.
+        answered at once. Raises `TooBusy` before anything is done.
         """
         if not activity.conversation.id:
             return Answer()
         key = self._key(activity, identity)
         task = self._open.get(key)
         if task is None:
-            task = self._tasks.start(self._taken(activity, identity, key, said))
-            self._open[key] = task
-            task.add_done_callback(lambda _: self._open.pop(key, None))
+            if len(self._open) >= self._limits.open_turns:
+                raise TooBusy()
+            task = self._begun(key, self._taken(activity, identity, key, said))
         return await self._tasks.result(task)
+
+    async def take_up(self) -> None:
+        """Begin again what processes that died have left: recorded, and not answered."""
+        prefix = f"{joined_key(self._adapter.name)}/"
+        until = self._leases.until()
+        for record in await self._store.claim(KIND, prefix, until=until, limit=TAKEN_UP):
+            if record.key not in self._open:
+                log.warning("a turn of %s is taken up again", self._adapter.name)
+                self._begun(record.key, self._taken_up(record))
+
+    def _begun(self, key: str, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        task = self._open[key] = self._tasks.start(work)
+        task.add_done_callback(lambda _: self._open.pop(key, None))
+        return task
 
     def _key(self, activity: Activity, identity: Identity) -> str:
         # A consumer gives the activities it makes by itself the id of the one that caused them:
@@ -193,54 +141,113 @@ class Inbox:
         )
 
     async def _taken(self, activity: Activity, identity: Identity, key: str, said: Said) -> Answer:
-        body = encode_members({"activity": activity.encode()})
-        record = self._record(activity, key, body, expects=NEW)
-        version = 1
+        """The answer to a new activity, or the one that it was given before."""
+        session = self._adapter.session(activity, identity)
+        until = self._leases.until()
+        members = {"activity": activity.encode(), "identity": identity.encode()}
+        changes: list[Change] = [
+            self._put(activity, key, encode_members(members), expects=NEW, due=until)
+        ]
+        if not self._adapter.bot.overtakes(activity):
+            changes.append(self._lanes.join(session, key, expires=self._forgotten()))
         try:
-            (version,) = await self._store.write([record])
+            version, *places = await self._store.write(changes)
         except VersionConflict:
-            stored = (await self._store.read([(KIND, key)])).get((KIND, key))
-            first = None if stored is None else _first_answer(self._read(key, stored.body))
-            if first is not None:
-                return first
-            # Recorded, but the process that took it in is gone: take it up again.
-            version = 0 if stored is None else stored.version
-        if self._overtakes(activity, identity):
-            return await self._turn(activity, identity, key, version, said)
-        async with self._lanes.turn(self._adapter.session(activity, identity)):
-            return await self._turn(activity, identity, key, version, said)
+            return await self._given(key)
+        record = Record(KIND, key, version, b"", due=until)
+        work = _Work(activity, identity, session, record, next(iter(places), None))
+        return await self._worked(work, said)
 
-    def _overtakes(self, activity: Activity, identity: Identity) -> bool:
-        """True for what does not wait for the turn before it.
+    async def _taken_up(self, record: Record) -> Answer:
+        members = decode_members(self._read(record.key, record.body))
+        activity = Activity.parse(members["activity"])
+        identity = Identity.parse(members["identity"])
+        session = self._adapter.session(activity, identity)
+        place = await self._lanes.place_of(session, record.key)
+        return await self._worked(_Work(activity, identity, session, record, place))
 
-        What a calling bot sends while a turn of its skill is open may be its answer to what that
-        turn sends it: two that wait for each other would wait until one gives up.
+    async def _worked(self, work: _Work, said: Said = lambda _: None) -> Answer:
+        """Do the work when it is next in its lane; whoever stops us leaves it to others."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._leases.hold(work.record, lost=task.cancel)
+        try:
+            if work.place is not None and not self._may_answer(work):
+                await self._lanes.next(work.session, work.place)
+            answer = await self._turn(work, said)
+        except asyncio.CancelledError:
+            self._leases.leave(work.record)
+            raise
+        finally:
+            self._leases.drop(work.record)
+            self._lanes.left(work.session)
+        return answer
+
+    def _may_answer(self, work: _Work) -> bool:
+        """True for what may be the answer to what the turn before it sends.
+
+        What a calling bot sends while a turn of its skill is open must not wait for that turn: two
+        that wait for each other would wait until one gives up.
         """
-        if self._adapter.bot.overtakes(activity):
-            return True
-        may_answer = identity.kind == "skill" and activity.type in ("event", "invoke")
-        return may_answer and self._lanes.is_busy(self._adapter.session(activity, identity))
+        is_told = work.activity.type in ("event", "invoke")
+        return work.identity.kind == "skill" and is_told and work.place != 1
 
-    async def _turn(
-        self, activity: Activity, identity: Identity, key: str, version: int, said: Said
-    ) -> Answer:
-        outcome = await self._adapter.process(activity, identity, key=key, said=said)
-        done = self._record(activity, key, _done(outcome.answer), expects=version)
+    async def _turn(self, work: _Work, said: Said) -> Answer:
+        outcome = await self._adapter.process(
+            work.activity,
+            work.identity,
+            key=work.record.key,
+            said=said,
+            fence=work.fence,
+            given_up=work.record.version > ATTEMPTS,
+        )
         try:
             # The answer with the state that the turn changed, in one commit.
-            await self._store.write([done, *outcome.changes])
+            await self._store.write([*self._done(work, outcome.answer), *outcome.changes])
             return outcome.answer
         except VersionConflict as exc:
+            if (exc.kind, exc.key) == (KIND, work.record.key):
+                return await self._given(work.record.key)
             log.error("state of a turn was changed meanwhile: %s", exc.code)
         conflict = StateConflict()
         answer = Answer(conflict.status, encode(error_body(conflict)))
-        await self._store.write([self._record(activity, key, _done(answer), expects=ANY)])
+        await self._store.write(self._done(work, answer))
         return answer
 
-    def _record(self, activity: Activity, key: str, body: bytes, *, expects: int | None) -> Put:
+    async def _given(self, key: str) -> Answer:
+        """The answer that an activity was given, or will be by the process that has it in work."""
+        deadline = self._now() + self._limits.skill_seconds
+        while (stored := (await self._store.read([(KIND, key)])).get((KIND, key))) is not None:
+            answer = _first_answer(self._read(key, stored.body))
+            if answer is not None:
+                return answer
+            if self._now() >= deadline:
+                break
+            await asyncio.sleep(POLL)
+        raise TooBusy()
+
+    def _done(self, work: _Work, answer: Answer) -> list[Change]:
+        key, version = work.record.key, work.record.version
+        done: list[Change] = [self._put(work.activity, key, _answered(answer), expects=version)]
+        if work.place is not None:
+            done.append(self._lanes.leave(work.session, work.place))
+        return done
+
+    def _put(
+        self,
+        activity: Activity,
+        key: str,
+        body: bytes,
+        *,
+        expects: int,
+        due: float | None = None,
+    ) -> Put:
         if is_sealed(activity.name or "", self._sealed):
             body = SEALED + self._keys.seal(SEALING, body, about=key.encode())
-        return Put(KIND, key, body, expects=expects, expires=self._now() + self._remember)
+        return Put(KIND, key, body, expects=expects, expires=self._forgotten(), due=due)
+
+    def _forgotten(self) -> float:
+        return self._now() + self._limits.remember_seconds
 
     def _read(self, key: str, body: bytes) -> bytes:
         if not body.startswith(SEALED):
@@ -258,7 +265,7 @@ def is_sealed(name: str, listed: tuple[str, ...]) -> bool:
     )
 
 
-def _done(answer: Answer) -> bytes:
+def _answered(answer: Answer) -> bytes:
     members = {"status": encode(answer.status)}
     if answer.body:
         members["body"] = answer.body

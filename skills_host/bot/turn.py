@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.errors import BadInput, ChannelFailed, StateConflict, VersionConflict
 from skills_host.reference import ConversationReference
-from skills_host.store.records import Change, Store
+from skills_host.store.records import Change, Check, Store
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
 __all__ = [
@@ -103,6 +104,7 @@ class Turn:
         session: str,
         hooks: Sequence[Sending] = (),
         speaker: str | None = None,
+        fence: Check | None = None,
     ) -> None:
         self.activity = activity
         self.bot = bot
@@ -120,6 +122,7 @@ class Turn:
         self._posted: set[tuple[str, ...]] = set()
         self._store = store
         self._hooks = hooks
+        self._fence = fence
         self._effects = 0
 
     @property
@@ -251,13 +254,16 @@ class Turn:
         if not changes:
             return
         try:
-            versions = await self._store.write(changes)
+            versions = await self._store.write([*changes, *filter(None, [self._fence])])
         except VersionConflict as exc:
+            if self._fence and (exc.kind, exc.key) == (self._fence.kind, self._fence.key):
+                # Another process does this turn now: here it ends, whatever the bot's code catches.
+                raise asyncio.CancelledError from exc
             if any((change.kind, change.key) == (exc.kind, exc.key) for change in state):
                 raise StateConflict() from exc
             raise
         for scope in (self.state, self.user):
-            scope.saved(changes, versions)
+            scope.saved(changes, versions[: len(changes)])
 
     async def reviewed(self, activity: Activity) -> Activity | None:
         """An activity that goes out as part of something else, as the hooks leave it; None if they

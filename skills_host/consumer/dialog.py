@@ -16,7 +16,7 @@ from skills_host.activity import Activity
 from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.bot.handlers import Bot
-from skills_host.bot.inbox import Tasks
+from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillAnswer, SkillClient

@@ -10,7 +10,7 @@ from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Handler
-from skills_host.bot.inbox import Tasks
+from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.dialog import SkillDialogs, is_for_bot

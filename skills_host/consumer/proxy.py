@@ -13,7 +13,7 @@ from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.channel import ChannelAnswer
-from skills_host.bot.inbox import Tasks
+from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Place, Turn
 from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.creation import Created, NewConversation

@@ -17,7 +17,7 @@ from skills_host.activity import Activity, check_received, wire_name
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.auth.verify import Door, Verifier
-from skills_host.errors import BadInput, ChannelFailed, SkillsHostError, error_body
+from skills_host.errors import BadInput, ChannelFailed, SkillsHostError, TooBusy, error_body
 from skills_host.wire import decode_members, encode
 
 __all__ = ["Guard", "Noted", "WrongMethod", "answer_errors", "json_response"]
@@ -197,7 +197,7 @@ def _known(error: SkillsHostError, receipt: str | None) -> Response:
         response.headers["Allow"] = error.allowed
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 503:
+    if error.status == 503 or isinstance(error, TooBusy):
         response.headers["Retry-After"] = "1"
     if isinstance(error, ChannelFailed) and error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
 
 from quart import Blueprint, Response
 
@@ -21,8 +22,14 @@ from skills_host.wire import decode_elements, decode_members
 __all__ = ["messages"]
 
 
-def messages(name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str) -> Blueprint:
-    """The door of the bot `name`."""
+def messages(
+    name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str, answer_seconds: float
+) -> Blueprint:
+    """The door of the bot `name`.
+
+    A plain delivery whose turn takes longer than `answer_seconds` is answered 202: it is recorded,
+    and the turn goes on.
+    """
     door = Blueprint(f"messages-{name}", __name__)
 
     @door.post("/api/messages", endpoint="messages", provide_automatic_options=False)
@@ -31,10 +38,22 @@ def messages(name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str) -> Bluep
         activity = await guard.received(identity)
         if activity.delivery_mode == "stream":
             return await _streamed(inbox, activity, identity)
-        answer = await inbox.take(activity, identity)
+        if activity.type == "invoke" or activity.delivery_mode == "expectReplies":
+            answer = await inbox.take(activity, identity)
+        else:
+            answer = await _soon(inbox.take(activity, identity), answer_seconds)
         return json_response(answer.body, answer.status)
 
     return door
+
+
+async def _soon(taking: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
+    # Only the waiting is given up: the host owns the turn, and logs how it ends.
+    try:
+        async with asyncio.timeout(seconds):
+            return await taking
+    except TimeoutError:
+        return Answer(202)
 
 
 async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Response:

@@ -15,9 +15,8 @@ from hypercorn.config import Config
 
 from skills.booking import bot as booking
 from skills_host import Bot, Root, Turn
-from skills_host.bot.inbox import Lanes, Tasks
+from skills_host.bot.tasks import Tasks
 from skills_host.errors import SkillsHostError, StoreFailed
-from skills_host.store.records import Put
 from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Response
 from skills_host.wire import decode
@@ -213,25 +212,6 @@ async def test_end_is_not_taken_for_the_message_of_the_same_id(town: Town) -> No
     assert not town.records("state", of="echo")
 
 
-async def test_turn_without_answer_is_taken_up_again(empty_town: Town) -> None:
-    """What a crash cut off runs when it is delivered again."""
-    root, seen = counting_root()
-    app = await empty_town.start_root(root=root)
-    activity = empty_town.console.activity("hello", user="ann", conversation="c1")
-    await empty_town.console.post(activity)
-    await empty_town.stop(ROOT)
-    store = SqliteStore(empty_town.folder / "root.db")
-    await store.open()
-    ((key, _),) = empty_town.records("inbound").items()
-    await store.write([Put("inbound", key, b'{"activity":{}}')])
-    await store.close()
-    await empty_town.start_root(root=root)
-    answer = await empty_town.console.post(activity)
-
-    assert app and answer.status == 200
-    assert seen == ["hello", "hello"]
-
-
 # Order
 
 
@@ -308,33 +288,6 @@ async def test_open_turn_of_a_group_member_stops_nobody(town: Town) -> None:
     assert await town.say("Lisbon", user="bob", **here) == ["On which day? (YYYY-MM-DD)"]
     hold.go.set()
     await waiting
-
-
-async def test_lane_is_gone_when_nobody_is_in_it() -> None:
-    """A session that was used once costs nothing later."""
-    lanes = Lanes()
-    async with lanes.turn("a"), lanes.turn("b"):
-        pass
-
-    assert not lanes._lanes
-
-
-async def test_cancelled_waiter_leaves_its_lane() -> None:
-    """The next in the line is served."""
-    lanes, entered = Lanes(), []
-
-    async def turn(name: str) -> None:
-        async with lanes.turn("a"):
-            entered.append(name)
-
-    async with lanes.turn("a"):
-        first, second = (asyncio.create_task(turn(name)) for name in ("first", "second"))
-        await asyncio.sleep(0)
-        first.cancel()
-    await asyncio.gather(first, second, return_exceptions=True)
-
-    assert entered == ["second"]
-    assert not lanes._lanes
 
 
 # Stopping

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.channel import ChannelAnswer
-from skills_host.errors import BadInput, ChannelFailed
+from skills_host.errors import BadInput, ChannelFailed, TransportFailed
 from skills_host.reference import ConversationReference
 from skills_host.transport import Request, Response, Send
 from skills_host.wire import decode
 
-__all__ = ["Connector", "conversation_url"]
+__all__ = ["Again", "Connector", "conversation_url", "retried"]
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 5
+PAUSES = (0.1, 0.4, 1.0)  # seconds before each new trial
 
 
 def conversation_url(service_url: str, conversation_id: str, *parts: str) -> str:
@@ -39,8 +46,11 @@ class Connector:
     """A turn's channel over HTTP, with tokens for one audience.
 
     Errors are `ChannelFailed` (with what the channel answered), `TransportFailed` and
-    `TokenUnavailable`. Nothing is sent twice, except after a 401 with a fresh token. Only a lab's
-    channel is told which skill spoke (`names_speaker`); to the world there is one bot.
+    `TokenUnavailable`. What is sent, updated or deleted is tried again where it surely did not
+    arrive (a refused connection, a 401 with a fresh token, a 429 or 503 with `Retry-After`). Where
+    nobody knows whether it did (the connection broke off, a gateway's 502 or 504), it is sent once
+    more, with the same key and a line in the log. Only a lab's channel is told which skill spoke
+    (`names_speaker`); to the world there is one bot. `pause` waits for so many seconds.
     """
 
     send_request: Send
@@ -48,6 +58,7 @@ class Connector:
     audience: str
     timeout: float = 15.0
     names_speaker: bool = False
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """POST the activity as a reply, or to the conversation where it answers nothing."""
@@ -59,20 +70,20 @@ class Connector:
         extra = {"Idempotency-Key": key}
         if speaker and self.names_speaker:
             extra["x-skills-host-speaker"] = speaker
-        answer = await self._call("POST", url, activity.encode(), extra)
-        return _resource_id(answer)
+        return _resource_id(await self._surely("POST", url, activity.encode(), extra))
 
     async def update(self, activity: Activity, *, activity_id: str) -> str:
         """PUT the activity in the place of the one with this id."""
         url = self._url(activity, "activities", activity_id)
-        return _resource_id(await self._call("PUT", url, activity.encode(), {})) or activity_id
+        answer = await self._surely("PUT", url, activity.encode(), {})
+        return _resource_id(answer) or activity_id
 
     async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
         """DELETE the activity with this id."""
         url = conversation_url(
             reference.service_url, reference.conversation_id, "activities", activity_id
         )
-        await self._call("DELETE", url, None, {})
+        await self._surely("DELETE", url, None, {})
 
     async def ask(
         self,
@@ -89,6 +100,24 @@ class Connector:
 
     def _url(self, activity: Activity, *parts: str) -> str:
         return conversation_url(activity.service_url or "", activity.conversation.id or "", *parts)
+
+    async def _surely(
+        self, method: str, url: str, body: bytes | None, extra: Mapping[str, str]
+    ) -> Response:
+        """The answer to a request that has an effect, tried again where that is safe."""
+        trial, is_marked = 0, False
+        while True:
+            try:
+                return await self._call(method, url, body, extra)
+            except (ChannelFailed, TransportFailed) as exc:
+                trial += 1
+                again = retried(exc, trial=trial, is_marked=is_marked)
+                if again is None:
+                    raise
+                if again.is_unknown:
+                    is_marked = True
+                    log.warning("a %s to the channel is sent again: %s", method, exc.code)
+                await self.pause(again.seconds)
 
     async def _call(
         self, method: str, url: str, body: bytes | None, extra: Mapping[str, str]
@@ -118,6 +147,36 @@ class Connector:
                 timeout=self.timeout,
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A request is sent again after so many seconds; `is_unknown` if it may have had its effect."""
+
+    seconds: float
+    is_unknown: bool = False
+
+
+def retried(
+    failure: ChannelFailed | TransportFailed, *, trial: int, is_marked: bool
+) -> Again | None:
+    """When to send again what failed for the `trial`th time; None if it is not. Pure.
+
+    What may have arrived is sent again once only (`is_marked`: it was).
+    """
+    if trial > len(PAUSES):
+        return None
+    if isinstance(failure, ChannelFailed):
+        asked = failure.retry_after
+        if failure.answered in (429, 503) and asked is not None and asked <= LONGEST_PAUSE:
+            return Again(asked)
+        is_unknown = failure.answered in (502, 504)
+    else:
+        if not failure.sent:
+            return Again(PAUSES[trial - 1]) if failure.code == "unreachable" else None
+        # After a deadline the user has waited long enough already.
+        is_unknown = failure.code == "unreachable"
+    return Again(PAUSES[trial - 1], is_unknown=True) if is_unknown and not is_marked else None
 
 
 def _failure(answer: Response) -> ChannelFailed:

@@ -11,7 +11,7 @@ from skills_host import Activity
 from skills_host.auth.credentials import ClientSecret
 from skills_host.auth.tokens import TokenSource
 from skills_host.channels.connector import Connector, conversation_url
-from skills_host.errors import BadInput, ChannelFailed
+from skills_host.errors import BadInput, ChannelFailed, TransportFailed
 from skills_host.settings import Cloud
 from skills_host.transport import Request, Response
 from skills_host.wire import encode
@@ -26,21 +26,29 @@ ADDRESSED = Activity.make(
 class Channel:
     """A channel and its authority: answers in order, the last one for ever."""
 
-    def __init__(self, *answers: Response) -> None:
+    def __init__(self, *answers: Response | TransportFailed) -> None:
         self.got: list[Request] = []
+        self.pauses: list[float] = []
         self._answers = list(answers)
 
     async def __call__(self, request: Request) -> Response:
         if not request.url.startswith(CHANNEL):
             return TOKEN
         self.got.append(request)
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, TransportFailed):
+            raise answer
+        return answer
+
+    async def paused(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
     def connector(self, **more: Any) -> Connector:
         """A connector to it."""
         secret = ClientSecret("a0000000-0000-4000-8000-000000000001", "", "s")
         tokens = TokenSource(self, cloud=Cloud(), credential=secret, now=lambda: 0.0)
-        return Connector(self, tokens, "https://api.botframework.com", **more)
+        scope = "https://api.botframework.com"
+        return Connector(self, tokens, scope, pause=self.paused, **more)
 
 
 @pytest.mark.parametrize("base", [CHANNEL, f"{CHANNEL}/"])
@@ -155,3 +163,74 @@ async def test_refused_token_is_replaced_once(act: Callable[[Connector], Any]) -
         await act(stubborn.connector())
 
     assert len(channel.got) == len(stubborn.got) == 2
+
+
+# Trying again
+
+REFUSED = TransportFailed(sent=False)
+BROKEN = TransportFailed("a peer broke off")
+LATE = TransportFailed(code="deadline")
+BUSY = Response(429, {"retry-after": "2"})
+TAKEN = Response(200, {}, b'{"id":"9"}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "pauses"),
+    [
+        ([TAKEN], []),
+        ([REFUSED, REFUSED, TAKEN], [0.1, 0.4]),
+        ([BUSY, Response(503, {"retry-after": "0"}), TAKEN], [2, 0]),
+        ([BROKEN, TAKEN], [0.1]),
+        ([Response(502), TAKEN], [0.1]),
+        ([Response(504), REFUSED, TAKEN], [0.1, 0.4]),
+    ],
+)
+async def test_what_can_be_sent_again_is(
+    answers: list[Response | TransportFailed], pauses: list[float]
+) -> None:
+    """With the same key, so that whoever honours it takes it once."""
+    channel = Channel(*answers)
+
+    assert await channel.connector().send(ADDRESSED, key="k") == "9"
+    assert channel.pauses == pauses
+    assert {request.headers["Idempotency-Key"] for request in channel.got} == {"k"}
+    assert len({request.body for request in channel.got}) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "times"),
+    [
+        ([REFUSED], 4),
+        ([BUSY], 4),
+        ([BROKEN], 2),
+        ([Response(502), BROKEN], 2),
+        ([BROKEN, REFUSED, BROKEN], 3),
+        ([LATE], 1),
+        ([Response(500)], 1),
+        ([Response(429, {"retry-after": "6"})], 1),
+        ([Response(429)], 1),
+        ([Response(403)], 1),
+    ],
+)
+async def test_what_cannot_be_sent_again_fails(
+    answers: list[Response | TransportFailed], times: int
+) -> None:
+    channel = Channel(*answers)
+    with pytest.raises((ChannelFailed, TransportFailed)):
+        await channel.connector().send(ADDRESSED, key="k")
+
+    assert len(channel.got) == times
+
+
+async def test_what_may_have_arrived_is_marked(caplog: pytest.LogCaptureFixture) -> None:
+    await Channel(BROKEN, TAKEN).connector().send(ADDRESSED, key="k")
+
+    assert caplog.messages == ["a POST to the channel is sent again: unreachable"]
+
+
+async def test_questions_are_asked_once() -> None:
+    channel = Channel(BROKEN)
+    with pytest.raises(TransportFailed):
+        await channel.connector().ask("GET", CHANNEL, "v3", "conversations", "c", "members")
+
+    assert len(channel.got) == 1

@@ -16,6 +16,7 @@ from skills_host.channels.connector import Connector
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.dialog import SkillDialogs
 from skills_host.consumer.host import SkillHost
 from skills_host.consumer.orchestrator import Orchestrator, Root
@@ -70,20 +71,24 @@ def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tupl
 def _root_doors(
     shared: Shared, name: str, root: Root, tokens: TokenSource, host_url: str
 ) -> list[Blueprint]:
-    limits = shared.settings.host.limits
     app_id = shared.settings.bots[name].app_id
-    conversations = Conversations(
-        shared.store,
-        keys=shared.keys,
-        host_app_id=app_id,
-        now=shared.now,
-        random=shared.random,
-        lifetime=limits.session_seconds,
+    conversations = _conversations(shared, app_id)
+    calls = OpenCalls()
+    deliveries = _deliveries(shared, root, conversations, calls, tokens, host_url)
+    dialogs = SkillDialogs(
+        skills=shared.skills,
+        conversations=conversations,
+        calls=calls,
+        deliveries=deliveries,
+        texts=root.texts,
     )
-    dialogs = _dialogs(shared, root, conversations, tokens, host_url)
     root.serve_with(dialogs)
     orchestrator = Orchestrator(
-        root, skills=shared.skills, conversations=conversations, dialogs=dialogs
+        root,
+        skills=shared.skills,
+        conversations=conversations,
+        dialogs=dialogs,
+        deliveries=deliveries,
     )
     adapter = _adapter(shared, name, root, orchestrator.run, tokens)
     host = SkillHost(
@@ -92,10 +97,9 @@ def _root_doors(
         skills=shared.skills,
         store=shared.store,
         tasks=shared.tasks,
-        dialogs=dialogs,
+        deliveries=deliveries,
         new_id=shared.new_id,
         now=shared.now,
-        lifetime=limits.session_seconds,
     )
     proxy = ChannelProxy(
         adapter,
@@ -106,29 +110,42 @@ def _root_doors(
         tasks=shared.tasks,
         host_url=host_url,
         now=shared.now,
-        lifetime=limits.session_seconds,
+        lifetime=shared.settings.host.limits.session_seconds,
     )
     door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
     return [door, _messages(shared, name, adapter)]
 
 
-def _dialogs(
+def _conversations(shared: Shared, app_id: str) -> Conversations:
+    return Conversations(
+        shared.store,
+        keys=shared.keys,
+        host_app_id=app_id,
+        now=shared.now,
+        random=shared.random,
+        lifetime=shared.settings.host.limits.session_seconds,
+    )
+
+
+def _deliveries(
     shared: Shared,
     root: Root,
     conversations: Conversations,
+    calls: OpenCalls,
     tokens: TokenSource,
     host_url: str,
-) -> SkillDialogs:
+) -> Deliveries:
     seconds = shared.settings.host.limits.skill_seconds
-    return SkillDialogs(
+    return Deliveries(
         root,
         texts=root.texts,
         skills=shared.skills,
         conversations=conversations,
         client=SkillClient(shared.send, tokens, timeout=seconds),
-        calls=OpenCalls(),
+        calls=calls,
         tasks=shared.tasks,
         host_url=host_url,
+        now=shared.now,
         intercept=lambda: root.intercept,
     )
 
@@ -174,6 +191,7 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
         channel_scope=cloud.channel_scope,
         caller_id=cloud.caller_id,
         new_id=shared.new_id,
+        now=shared.now,
     )
     bot.speak_through(adapter.continue_conversation)
     return adapter

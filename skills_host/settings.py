@@ -244,11 +244,19 @@ class BotSettings(Model):
         return self
 
 
+class Retry(StrEnum):
+    """Whether a skill may be posted the same activity twice: it takes it once (`safe`), or not."""
+
+    NEVER = "never"
+    SAFE = "safe"
+
+
 class SkillTexts(Model):
     """What the root says about a skill, in the place of its own words."""
 
     cancelled: str | None = None
     unavailable: str | None = None
+    interrupted: str | None = None
     ended: str | None = None
 
 
@@ -270,6 +278,7 @@ class SkillSettings(Model):
     seconds: Seconds | None = None
     delivery: Delivery = Delivery.NORMAL
     invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
+    retry: Retry = Retry.NEVER
     operations: Mapping[Operation, Policy] = Field(default_factory=dict)
 
     @model_validator(mode="after")

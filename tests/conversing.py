@@ -61,6 +61,7 @@ class Chat:
             channel_scope="scope",
             caller_id="urn:test",
             new_id=lambda: f"n{next(self._numbers)}",
+            now=lambda: 1000.0,
         )
 
     async def tell(self, type: str, **members: Any) -> list[Activity]:

@@ -48,7 +48,7 @@ async def cost(town: Town, traffic: Callable[[], tuple[int, int]], text: str) ->
 @pytest.mark.parametrize(
     ("echo", "first", "next", "last"),
     [
-        ({}, (2, 4), (2, 4), (4, 5)),
+        ({}, (3, 4), (3, 4), (6, 5)),
         (EXPECT_REPLIES, (1, 3), (1, 3), (2, 4)),
     ],
 )

@@ -15,6 +15,7 @@ from skills_host.bot.channel import (
     ReplyBuffer,
     invoke_response_activity,
 )
+from skills_host.bot.effects import Effects
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 APOLOGY = "Sorry, something went wrong here. Please try again."
 
+REMEMBERED = 24 * 3600.0  # seconds that the effects of a turn that does not end are kept
 IN_ANSWER = ("expectReplies", "stream")
 
 Said = Callable[[Activity], None]
@@ -68,8 +70,10 @@ class Adapter:
         channel_scope: str,
         caller_id: str,
         new_id: Callable[[], str],
+        now: Callable[[], float],
     ) -> None:
         self.name = name
+        self._now = now
         self.bot = bot
         self._handle = handle
         self._store = store
@@ -86,12 +90,13 @@ class Adapter:
         key: str,
         said: Said = lambda _: None,
         fence: Check | None = None,
+        again: bool = False,
         given_up: bool = False,
     ) -> Outcome:
         """Handle a received activity; never raises for what the bot's code does wrong.
 
-        What the turn saves is written only while `fence` holds. If it is `given_up`, the user is
-        told so and nothing else is done.
+        What the turn saves is written only while `fence` holds; `again` if it has run before. If
+        it is `given_up`, the user is told so and nothing else is done.
 
         The answer is what peers expect: `{"activities": […]}` for `expectReplies` and `stream`
         (where `said` hears each reply at once), an invoke's own status and body, or an empty 200.
@@ -111,6 +116,7 @@ class Adapter:
             ),
             channel=buffer,
             fence=fence,
+            again=again,
         )
         failure = await self._guarded(turn, _give_up if given_up else self._handle)
         return Outcome(_answer(turn, buffer, failure), tuple(turn.unsaved()))
@@ -124,18 +130,20 @@ class Adapter:
         activity: Activity | None = None,
         speaker: str | None = None,
         name: str = "ContinueConversation",
+        key: str = "",
         guarded: bool = False,
     ) -> None:
         """Run `run` in a conversation that was begun earlier, inside all middleware.
 
-        Errors are the caller's; if `guarded`, they end here and the user is told instead. State
+        `key` is the same whenever the same thing is done again; by default it is new. Errors are
+        the caller's; if `guarded`, they end here and the user is told instead. State
         that the turn changed is saved when it returns.
         """
         new_id = self._new_id()
         turn = self._turn(
             activity or continuation_of(place.reference, name=name, new_id=new_id),
             identity=identity,
-            key=joined_key("continue", new_id),
+            key=key or joined_key("continue", new_id),
             place=place,
             speaker=speaker,
         )
@@ -169,6 +177,7 @@ class Adapter:
         channel: Channel | None = None,
         speaker: str | None = None,
         fence: Check | None = None,
+        again: bool = False,
     ) -> Turn:
         reference = place.reference
         user = joined_key(self.name, reference.channel_id, reference.user_id)
@@ -187,6 +196,7 @@ class Adapter:
             hooks=self.bot.hooks,
             speaker=speaker,
             fence=fence,
+            effects=Effects(self._store, key, again=again, expires=self._now() + REMEMBERED),
         )
 
     async def _guarded(self, turn: Turn, handle: Handler) -> SkillsHostError | None:

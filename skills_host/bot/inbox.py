@@ -199,6 +199,7 @@ class Inbox:
             key=work.record.key,
             said=said,
             fence=work.fence,
+            again=work.record.version > 1,
             given_up=work.record.version > ATTEMPTS,
         )
         try:

@@ -22,8 +22,10 @@ from skills_host.bot.channel import (
     Channel,
     ChannelAnswer,
     InvokeResponse,
+    ReplyBuffer,
     invoke_response_of,
 )
+from skills_host.bot.effects import Effects, mark_of
 from skills_host.bot.middleware import compose
 from skills_host.bot.state import Properties
 from skills_host.errors import BadInput, ChannelFailed, StateConflict, VersionConflict
@@ -105,6 +107,7 @@ class Turn:
         hooks: Sequence[Sending] = (),
         speaker: str | None = None,
         fence: Check | None = None,
+        effects: Effects,
     ) -> None:
         self.activity = activity
         self.bot = bot
@@ -123,7 +126,7 @@ class Turn:
         self._store = store
         self._hooks = hooks
         self._fence = fence
-        self._effects = 0
+        self.effects = effects
 
     @property
     def text(self) -> str:
@@ -163,14 +166,14 @@ class Turn:
         lacking = ("id", "locale", "channelData")
         made = made.with_raw({name: made.raw(name) or self.activity.raw(name) for name in lacking})
         number = 1
-        while activity.id is None and made.id and _mark(made) in self._posted:
+        while activity.id is None and made.id and mark_of(made) in self._posted:
             number += 1
             made = made.with_(id=f"{self.activity.id}|{number}")
         return made
 
     def note_posted(self, activity: Activity) -> None:
         """Remember that a skill was sent this activity in this turn."""
-        self._posted.add(_mark(activity))
+        self._posted.add(mark_of(activity))
 
     async def send(self, activity: Activity | str) -> str:
         """Say something to the user; the channel's id of it, or an empty string.
@@ -234,14 +237,9 @@ class Turn:
         """Answer the invoke of this turn; `status` is an HTTP status from 200 to 599."""
         self.invoke_response = InvokeResponse(status, body)
 
-    def next_effect(self) -> str:
-        """The key of the turn's next effect: the same in every run of the same turn."""
-        self._effects += 1
-        return f"{self.key}#{self._effects}"
-
     def unsaved(self) -> list[Change]:
-        """The changes of state that are not in the store yet."""
-        return [*self.state.changes(), *self.user.changes()]
+        """The changes that are not in the store yet, to be written with the turn's answer."""
+        return [*self.state.changes(), *self.user.changes(), *self.effects.forgotten()]
 
     async def save(self, also: Sequence[Change] = ()) -> None:
         """Write changed state and `also`, all or nothing.
@@ -249,12 +247,13 @@ class Turn:
         Raises `StateConflict` if another turn changed the same property, and `VersionConflict`
         if a record of `also` is not what it was expected to be.
         """
-        state = self.unsaved()
+        state = [*self.state.changes(), *self.user.changes()]
         changes = [*also, *state]
         if not changes:
             return
+        beside = [*self.effects.changes(), *filter(None, [self._fence])]
         try:
-            versions = await self._store.write([*changes, *filter(None, [self._fence])])
+            versions = await self._store.write([*changes, *beside])
         except VersionConflict as exc:
             if self._fence and (exc.kind, exc.key) == (self._fence.kind, self._fence.key):
                 # Another process does this turn now: here it ends, whatever the bot's code catches.
@@ -264,6 +263,7 @@ class Turn:
             raise
         for scope in (self.state, self.user):
             scope.saved(changes, versions[: len(changes)])
+        self.effects.saved()
 
     async def reviewed(self, activity: Activity) -> Activity | None:
         """An activity that goes out as part of something else, as the hooks leave it; None if they
@@ -289,7 +289,13 @@ class Turn:
             return ""
         if activity.type == "trace" and activity.channel_id != "emulator":
             return ""
-        return await self.channel.send(activity, key=self.next_effect(), speaker=speaker)
+        send = partial(self._delivered, activity, speaker)
+        # What goes into the answer is lost with the process, and so is said again.
+        is_lost = isinstance(self.channel, ReplyBuffer)
+        return await (send(self.effects.next()) if is_lost else self.effects.once(send))
+
+    async def _delivered(self, activity: Activity, speaker: str | None, key: str) -> str:
+        return await self.channel.send(activity, key=key, speaker=speaker)
 
     async def _update_now(self, activity_id: str, _: Turn, activity: Activity) -> str:
         return await self.channel.update(activity, activity_id=activity_id)
@@ -298,10 +304,6 @@ class Turn:
         """Only the first answer to an invoke counts."""
         if self.invoke_response is None:
             self.invoke_response = invoke_response_of(activity.value)
-
-
-def _mark(activity: Activity) -> tuple[str, ...]:
-    return activity.type, activity.name or "", activity.id or ""
 
 
 def _member(raw: bytes) -> ChannelAccount:

@@ -15,13 +15,15 @@ from skills_host.consumer.calls import Heard
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
+from skills_host.settings import Retry
 from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
 __all__ = ["SkillAnswer", "SkillClient", "replies_of"]
 
 FRAME_BYTES = 4 * 1024 * 1024
-RETRIES = 2
+PAUSES = (0.2, 0.8)
+RETRIES = len(PAUSES)
 LONGEST_PAUSE = 5.0
 
 
@@ -35,13 +37,26 @@ class SkillAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Posted:
+    """What is posted to a skill, once or again."""
+
+    skill: Skill
+    body: bytes = field(repr=False)
+    conversation_id: str
+    key: str
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SkillClient:
     """Posts activities to skills as the bot that `tokens` belong to.
 
     A token is for exactly the skill that gets it. Nothing is posted twice, except where the skill
-    says that it has done nothing yet: after a 401 or 403 with a fresh token (but 403 may also be
-    its answer to an invoke), and after a 429 or 503 when the seconds of its `Retry-After` are over,
-    at most two times and five seconds each. `pause` waits for so many seconds.
+    has surely done nothing yet: it cannot be reached; it answers 401 or 403 (once more, with a
+    fresh token; but 403 may also be its answer to an invoke), or 429 or 503 and says after how
+    many seconds (`Retry-After`, at most five). Where it broke off, it is posted to again only if
+    its registration says that it takes the same activity once (`retry = "safe"`). `pause` waits
+    for so many seconds.
     """
 
     send: Send
@@ -55,21 +70,24 @@ class SkillClient:
         activity: Activity,
         *,
         conversation_id: str,
+        key: str = "",
         heard: Heard | None = None,
     ) -> SkillAnswer:
         """Deliver an addressed activity; any 2xx is success, and an invoke's status is its answer.
 
+        `key` is the same whenever the same activity is posted again.
+
         What a skill streams is given to `heard` as it comes, and is not among the replies.
         Raises `SkillFailed`, and what `heard` raises.
         """
-        body = activity.encode()
-        token = await self._token(skill)
         stream = activity.delivery_mode == "stream"
-        answer = await self._patiently(skill, body, conversation_id, token, stream=stream)
+        posted = _Posted(skill, activity.encode(), conversation_id, key, stream)
+        token = await self._token(skill)
+        answer = await self._patiently(posted, token)
         if answer.status == 401 or (answer.status == 403 and activity.type != "invoke"):
             self.tokens.forget(skill.app_id, token=token)
             token = await self._token(skill)
-            answer = await self._patiently(skill, body, conversation_id, token, stream=stream)
+            answer = await self._patiently(posted, token)
         if answer.ok and answer.headers.get("content-type", "").startswith(EVENT_STREAM):
             return await _streamed(answer, heard or _unheard)
         if activity.type == "invoke" and answer.status != 401:
@@ -85,38 +103,41 @@ class SkillClient:
         except TokenUnavailable as exc:
             raise SkillFailed(f"the skill: {exc.meaning}", code=exc.code) from exc
 
-    async def _patiently(
-        self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
-    ) -> Response:
-        for _ in range(RETRIES):
-            answer = await self._once(skill, body, conversation_id, token, stream=stream)
-            seconds = _asked_pause(answer)
-            if seconds is None:
-                return answer
+    async def _patiently(self, posted: _Posted, token: str) -> Response:
+        """Post, and again where the skill has surely done nothing yet, or takes it once only."""
+        trial = 0
+        while True:
+            try:
+                answer = await self._once(posted, token)
+                seconds = _asked_pause(answer)
+                if seconds is None or trial >= RETRIES:
+                    return answer
+            except TransportFailed as exc:
+                is_safe = not exc.sent or posted.skill.retry is Retry.SAFE
+                if exc.code != "unreachable" or not is_safe or trial >= RETRIES:
+                    raise _unreached(exc) from exc
+                seconds = PAUSES[trial]
+            trial += 1
             await self.pause(seconds)
-        return await self._once(skill, body, conversation_id, token, stream=stream)
 
-    async def _once(
-        self, skill: Skill, body: bytes, conversation_id: str, token: str, *, stream: bool
-    ) -> Response:
-        try:
-            return await self.send(
-                Request(
-                    "POST",
-                    skill.endpoint,
-                    headers={
-                        "Authorization": f"Bearer {token}",
-                        "Content-Type": "application/json; charset=utf-8",
-                        "Accept": EVENT_STREAM if stream else "application/json",
-                        "x-ms-conversation-id": conversation_id,
-                    },
-                    body=body,
-                    timeout=skill.seconds or self.timeout,
-                    stream=stream,
-                )
+    async def _once(self, posted: _Posted, token: str) -> Response:
+        key = {"Idempotency-Key": posted.key} if posted.key else {}
+        return await self.send(
+            Request(
+                "POST",
+                posted.skill.endpoint,
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Content-Type": "application/json; charset=utf-8",
+                    "Accept": EVENT_STREAM if posted.stream else "application/json",
+                    "x-ms-conversation-id": posted.conversation_id,
+                    **key,
+                },
+                body=posted.body,
+                timeout=posted.skill.seconds or self.timeout,
+                stream=posted.stream,
             )
-        except TransportFailed as exc:
-            raise _unreached(exc) from exc
+        )
 
 
 def replies_of(body: bytes) -> tuple[Activity, ...]:

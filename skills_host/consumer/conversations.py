@@ -6,7 +6,7 @@ whoever comes late finds that out and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from skills_host.addressing import joined_key
@@ -25,11 +25,13 @@ from skills_host.store.records import NEW, Change, Delete, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["KIND", "Conversations", "Floor", "SkillConversation"]
+__all__ = ["KIND", "SENT", "Conversations", "Floor", "SkillConversation", "sent_key"]
 
 KIND = "handle"
 OWNED = "owned"
+SENT = "sent"
 ATTEMPTS = 5
+SPOKEN = 1000  # activities of a conversation that are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +208,37 @@ class Conversations:
         more = page[-1].key.removeprefix(prefix) if len(page) == limit else ""
         return [conversation for conversation in found if not conversation.closed], more
 
-    async def end(self, session: str, handle: str) -> SkillConversation | None:
-        """Close a conversation and take the floor from its skill; None if it was closed before."""
+    async def resumed(self, session: str, handle: str) -> SkillConversation | None:
+        """An open conversation of the session, with its delivery; None if it is closed."""
+        keys = ((KIND, handle), (SESSION, session))
+        records = await self._store.read(keys)
+        record = records.get(keys[0])
+        conversation = SkillConversation.parse(handle, record.body) if record else None
+        if conversation is None or conversation.closed:
+            return None
+        active = _floor(session, records.get(keys[1])).session.active
+        chosen = active.delivery if active is not None and active.handle == handle else None
+        return replace(conversation, delivery=Delivery(chosen) if chosen else None)
+
+    def sent(self, handle: str, skill_app_id: str, activity_id: str) -> list[Change]:
+        """The changes that record that a skill sent an activity."""
+        now = self._now()
+        body = encode({"at": now})
+        key, until = sent_key(handle, activity_id), now + self._lifetime
+        return [Put(SENT, key, body, owner=skill_app_id, expires=until)]
+
+    async def has_spoken(self, handle: str, *, since: float) -> bool:
+        """True if the skill has sent anything to the user in a conversation since then."""
+        records = await self._store.scan(SENT, f"{joined_key(handle)}/", limit=SPOKEN)
+        return any(decode(record.body).get("at", 0) >= since for record in records)
+
+    async def end(
+        self, session: str, handle: str, *, also: Iterable[Change] = ()
+    ) -> SkillConversation | None:
+        """Close a conversation and take the floor from its skill; None if it was closed before.
+
+        `also` is written with it.
+        """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
             records = await self._store.read(keys)
@@ -219,7 +250,7 @@ class Conversations:
                 return None
             closed = self._closed(conversation, record, _floor(session, records.get(keys[1])))
             try:
-                await self._store.write(closed)
+                await self._store.write([*closed, *also])
             except VersionConflict:
                 continue
             return conversation
@@ -255,6 +286,11 @@ class Conversations:
             skill_app_id=skill.app_id,
             random=self._random(16),
         )
+
+
+def sent_key(handle: str, activity_id: str) -> str:
+    """The key of the record that a skill sent an activity: only such may it update or delete."""
+    return joined_key(handle, activity_id)
 
 
 def _owned_key(conversation: SkillConversation) -> str:

@@ -1,63 +1,26 @@
-"""A skill as a dialog of the root: begin, continue, reprompt, cancel, replace, and its end.
-
-Session, handle and state are saved before a skill is posted to, and nothing is held while the POST
-is open: callbacks, an end among them, come meanwhile.
-"""
+"""A skill as a dialog of the root: begin, continue, reprompt, cancel, replace."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict
 
 from skills_host.activity import Activity
-from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
-from skills_host.bot.channel import InvokeResponse, invoke_response_of
-from skills_host.bot.handlers import Bot
-from skills_host.bot.tasks import Tasks
+from skills_host.bot.channel import InvokeResponse
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.client import SkillAnswer, SkillClient
-from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
+from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import ActiveSkill
-from skills_host.consumer.sso import Intercept, oauth_card_of
 from skills_host.consumer.texts import RootTexts, filled
-from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
+from skills_host.errors import VersionConflict
 from skills_host.settings import Delivery
 
-__all__ = ["FloorChanged", "SkillDialogs", "is_for_bot"]
-
-log = logging.getLogger(__name__)
+__all__ = ["SkillDialogs"]
 
 ATTEMPTS = 3
-# What a skill answers that is at another address, or has another list, than its settings say.
-MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
-
-
-class FloorChanged(Exception):
-    """The floor changed between reading and taking it; nothing was done."""
-
-
-def is_for_bot(activity: Activity) -> bool:
-    """True for what a skill says to the root's bot and not to the user. Pure."""
-    if activity.type in ("command", "commandResult"):
-        return not (activity.name or "").startswith("application/")
-    return activity.type == "event"
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What came back while a skill was posted to; the end is acted upon when all is said.
-
-    `answers_turn` if the response to what was posted is the response to the turn's own invoke.
-    """
-
-    answers_turn: bool
-    end: Activity | None = None
-    response: InvokeResponse | None = None
 
 
 class SkillDialogs:
@@ -65,26 +28,18 @@ class SkillDialogs:
 
     def __init__(
         self,
-        bot: Bot,
         *,
-        texts: RootTexts,
         skills: Callable[[], Mapping[str, Skill]],
         conversations: Conversations,
-        client: SkillClient,
         calls: OpenCalls,
-        tasks: Tasks,
-        host_url: str,
-        intercept: Callable[[], Intercept | None] = lambda: None,
+        deliveries: Deliveries,
+        texts: RootTexts,
     ) -> None:
-        self._bot = bot
-        self._texts = texts
         self._skills = skills
         self._conversations = conversations
-        self._client = client
         self._calls = calls
-        self._tasks = tasks
-        self._host_url = host_url
-        self._intercept = intercept
+        self._deliveries = deliveries
+        self._texts = texts
 
     # What a root's code may do
 
@@ -116,7 +71,9 @@ class SkillDialogs:
             floor = await self._conversations.floor(turn.session)
             if floor.session.active is None:
                 with suppress(FloorChanged):
-                    return await self.forward(turn, registered, floor, outgoing, delivery=delivery)
+                    return await self._deliveries.forward(
+                        turn, registered, floor, outgoing, delivery=delivery
+                    )
         raise VersionConflict("session", turn.session)
 
     async def replace(
@@ -152,7 +109,7 @@ class SkillDialogs:
         """
         active = await self.let_go(turn, code=code)
         if active is not None:
-            await self.synthetic_end(turn, active.skill, code)
+            await self._deliveries.synthetic_end(turn, active.skill, code)
         return active
 
     async def let_go(self, turn: Turn, *, code: str = "userCancelled") -> ActiveSkill | None:
@@ -160,125 +117,30 @@ class SkillDialogs:
 
         Its handle is closed first, and a call that is open to it is given up.
         """
+        key = turn.effects.next()
+        earlier = await turn.effects.earlier(key)
+        if earlier is not None:
+            return ActiveSkill(**earlier["cancelled"])
         active = (await self._conversations.floor(turn.session)).session.active
         if active is None:
             return None
-        closed = await self._conversations.end(turn.session, active.handle)
+        noted = turn.effects.record(key, {"cancelled": asdict(active)})
+        closed = await self._conversations.end(turn.session, active.handle, also=[noted])
         if closed is None:
             return None
         self._calls.cancel(active.handle)
         skill = self._skills().get(active.skill)
         if skill is not None:
-            self._tell_skill(turn, skill, closed, code=code)
+            self._deliveries.tell_skill(turn, skill, closed, code=code)
         return active
 
     # What the root's turns do
-
-    async def forward(
-        self,
-        turn: Turn,
-        skill: Skill,
-        floor: Floor,
-        activity: Activity | None = None,
-        *,
-        delivery: Delivery | None = None,
-    ) -> InvokeResponse | None:
-        """Post an activity, by default the turn's own, to the skill, which has the floor then.
-
-        The response, if it is an invoke that was answered; the turn's own is answered with it.
-        Raises `FloorChanged` before anything was sent.
-        """
-        activity = activity or turn.activity
-        conversation = await self._taken(turn, skill, floor, delivery)
-        mode = _mode(skill, conversation.delivery, activity)
-        outgoing = addressed_to_skill(
-            activity,
-            conversation_id=conversation.handle,
-            service_url=self._host_url,
-            delivery_mode=None if mode is Delivery.NORMAL else mode,
-        )
-        turn.note_posted(activity)
-        is_invoke = activity.type == "invoke"
-        heard = _Heard(answers_turn=is_invoke and activity is turn.activity)
-
-        async def hear(reply: Activity) -> None:
-            await self._heard(turn, conversation, reply, heard)
-
-        post = partial(self._client.post, skill, outgoing, conversation_id=conversation.handle)
-        try:
-            answer = await self._calls.run(
-                conversation.handle, lambda said: post(heard=said), heard=hear
-            )
-        except SkillFailed as exc:
-            if heard.answers_turn and turn.invoke_response is None:
-                turn.respond(502)
-            await self._failed(turn, skill, conversation, exc)
-            return None
-        for reply in answer.replies:
-            await hear(reply)
-        response = _response(turn, answer, heard) if is_invoke else None
-        await self._ended_with(turn, conversation, heard)
-        return response
 
     async def gone(self, turn: Turn, active: ActiveSkill) -> None:
         """Take the floor from a skill that is not registered any more, and say so."""
         await self._conversations.end(turn.session, active.handle)
         await turn.send(filled(self._texts.unavailable, title=active.skill))
-        await self.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
-
-    async def ended(self, turn: Turn) -> None:
-        """Tell the root's bot that a skill is done, and the user if so configured.
-
-        A root that is itself a skill, and has no code for ends, passes the end on to its caller.
-        """
-        handled = await self._bot.handled(turn)
-        skill = self._skills().get(turn.speaker or "")
-        if skill is not None and skill.texts.ended:
-            await turn.send(skill.texts.ended)
-        if not handled:
-            await _pass_on(turn)
-
-    async def synthetic_end(
-        self, turn: Turn, skill: str, code: str, *, climbs: bool = False
-    ) -> None:
-        """The end that a skill did not send, as the root's bot gets to see it.
-
-        If it `climbs`, it is passed on as in `ended`.
-        """
-        with turn.about(end_of_conversation(code=code), skill):
-            if not await self._bot.handled(turn) and climbs:
-                await _pass_on(turn)
-
-    async def intercepted(
-        self, turn: Turn, conversation: SkillConversation, activity: Activity
-    ) -> bool:
-        """True if the root's hook dealt with an OAuth card, so that the user need not see it.
-
-        A hook that fails has not dealt with it.
-        """
-        intercept = self._intercept()
-        if intercept is None or oauth_card_of(activity) is None:
-            return False
-        try:
-            with turn.about(activity, conversation.skill):
-                return await intercept(turn, turn.activity)
-        except Exception as exc:
-            log.exception("the hook on OAuth cards failed: %s", type(exc).__name__)
-            return False
-
-    # How it is done
-
-    async def _taken(
-        self, turn: Turn, skill: Skill, floor: Floor, delivery: Delivery | None
-    ) -> SkillConversation:
-        """Give the skill the floor, in one write with the state that the turn changed."""
-        given = self._conversations.given
-        conversation, changes = given(floor, skill, turn.place, delivery=delivery)
-        try:
-            await turn.save(changes)
-        except VersionConflict as exc:
-            raise FloorChanged from exc
-        return conversation
+        await self._deliveries.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
         outgoing = turn.as_said(activity)
@@ -289,99 +151,10 @@ class SkillDialogs:
             if skill is None:
                 return None
             with suppress(FloorChanged):
-                return await self.forward(turn, skill, floor, outgoing)
+                return await self._deliveries.forward(turn, skill, floor, outgoing)
         raise VersionConflict("session", turn.session)
-
-    async def _heard(
-        self, turn: Turn, conversation: SkillConversation, reply: Activity, heard: _Heard
-    ) -> None:
-        """Pass on one reply that came with the answer; an end in the middle stops nothing."""
-        if reply.type == "endOfConversation":
-            heard.end = heard.end or reply
-            return
-        if reply.type == "invokeResponse" and not heard.answers_turn:
-            heard.response = heard.response or invoke_response_of(reply.value)
-            return
-        with turn.about(reply, conversation.skill):
-            if is_for_bot(reply):
-                await self._bot.handled(turn)
-            elif not await self.intercepted(turn, conversation, reply):
-                await turn.relay(reply, reply_to_id=turn.reference.activity_id)
-
-    async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: _Heard) -> None:
-        end = heard.end
-        if end is not None and await self._conversations.end(turn.session, conversation.handle):
-            with turn.about(end, conversation.skill):
-                await self.ended(turn)
-
-    async def _failed(
-        self,
-        turn: Turn,
-        skill: Skill,
-        conversation: SkillConversation,
-        failure: SkillFailed,
-    ) -> None:
-        """Take the floor from a skill that cannot be used, and say so."""
-        # Whoever cancelled the call has told the user.
-        if failure.code == "skill-cancelled":
-            return
-        if failure.answered in MISCONFIGURED:
-            log.error(
-                "skill %s: check its endpoint and its list of callers: %s", skill.name, failure
-            )
-        else:
-            log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
-        if await self._conversations.end(turn.session, conversation.handle) is None:
-            return
-        code = "botTimedOut" if failure.code == "deadline" else "channelFailed"
-        if code == "botTimedOut":
-            self._tell_skill(turn, skill, conversation, code=code)
-        text = skill.texts.unavailable or self._texts.unavailable
-        await turn.send(filled(text, title=skill.title))
-        await self.synthetic_end(turn, skill.name, code, climbs=True)
-
-    def _tell_skill(
-        self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
-    ) -> None:
-        """Send the skill an end, in a task of the host: nobody waits for a skill that is let go."""
-        # Agents SDK skills refuse an end without the addresses of its sender.
-        end = received_in(end_of_conversation(code=code), turn.reference).with_raw(
-            {"channelData": turn.activity.raw("channelData")}
-        )
-        outgoing = addressed_to_skill(
-            end, conversation_id=conversation.handle, service_url=self._host_url
-        )
-        self._tasks.follow(self._told(skill, outgoing, conversation.handle))
-
-    async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
-        try:
-            await self._client.post(skill, end, conversation_id=handle)
-        except SkillsHostError as exc:
-            log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
 
 
 def _delivery_of(activity: Activity) -> Delivery | None:
     mode = activity.delivery_mode
     return Delivery(mode) if mode in list(Delivery) else None
-
-
-def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:
-    """How the answers to this activity come back; only in an answer can an invoke's be seen."""
-    mode = chosen or skill.delivery
-    return skill.invoke_delivery if mode is Delivery.NORMAL and activity.type == "invoke" else mode
-
-
-def _response(turn: Turn, answer: SkillAnswer, heard: _Heard) -> InvokeResponse:
-    """The response to an invoke that was posted; that of the turn's own becomes the turn's."""
-    response = turn.invoke_response if heard.answers_turn else heard.response
-    if response is None:
-        response = InvokeResponse(answer.status, answer.body)
-        if heard.answers_turn:
-            turn.invoke_response = response
-    return response
-
-
-async def _pass_on(turn: Turn) -> None:
-    """Tell the caller of a root that is itself a skill about an end that nobody handled."""
-    end = turn.activity
-    await turn.end(end.value, code=end.code or "completedSuccessfully", text=end.text)

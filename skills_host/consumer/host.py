@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, received_in
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.adapter import Adapter
+from skills_host.bot.effects import KIND as EFFECT
 from skills_host.bot.handlers import Handler
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
-from skills_host.consumer.conversations import Conversations, SkillConversation
-from skills_host.consumer.dialog import SkillDialogs, is_for_bot
+from skills_host.consumer.conversations import (
+    SENT,
+    Conversations,
+    SkillConversation,
+    sent_key,
+)
+from skills_host.consumer.delivery import Deliveries, is_for_bot
 from skills_host.consumer.policy import check_policy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
-from skills_host.store.records import Put, Store
+from skills_host.store.records import Change, Put, Store
+from skills_host.wire import decode, encode
 
-__all__ = ["SENT", "SkillHost", "is_for_user", "sent_key"]
+__all__ = ["SkillHost", "is_for_user"]
 
-SENT = "sent"
+# Longer than any caller tries again.
+KEPT = 3600.0
 
 # These say something about the conversation to the root, or nothing to anybody.
 _NOT_FOR_USERS = frozenset({"endOfConversation", "invokeResponse", "trace"})
@@ -33,9 +42,15 @@ def is_for_user(activity: Activity) -> bool:
     return activity.type not in _NOT_FOR_USERS and not is_for_bot(activity)
 
 
-def sent_key(handle: str, activity_id: str) -> str:
-    """The key of the record that a skill sent an activity: only such may it update or delete."""
-    return joined_key(handle, activity_id)
+@dataclass(frozen=True, slots=True)
+class _Callback:
+    """What a skill sent in a conversation of its own; `key` names the turn, if it gave one."""
+
+    conversation: SkillConversation
+    activity: Activity
+    identity: Identity
+    reply_to_id: str | None
+    key: str
 
 
 class SkillHost:
@@ -54,36 +69,50 @@ class SkillHost:
         skills: Callable[[], Mapping[str, Skill]],
         store: Store,
         tasks: Tasks,
-        dialogs: SkillDialogs,
+        deliveries: Deliveries,
         new_id: Callable[[], str],
         now: Callable[[], float],
-        lifetime: float,
     ) -> None:
         self._adapter = adapter
         self._conversations = conversations
         self._skills = skills
         self._store = store
         self._tasks = tasks
-        self._dialogs = dialogs
+        self._deliveries = deliveries
         self._new_id = new_id
         self._now = now
-        self._lifetime = lifetime
 
     async def send(
-        self, handle: str, activity: Activity, identity: Identity, *, reply_to_id: str | None = None
+        self,
+        handle: str,
+        activity: Activity,
+        identity: Identity,
+        *,
+        reply_to_id: str | None = None,
+        key: str = "",
     ) -> str:
         """An activity from a skill; the id that it may update or delete it by.
 
         An end closes the conversation first and is told to the root's bot; an event, or a command
         of its own, is for the root's bot alone; everything else goes to the user. A skill that
-        may say nothing may still end.
+        may say nothing may still end. What came with the same `key` before is given its first
+        answer, without a second effect.
         """
+        turn_key = joined_key("callback", handle, key) if key else ""
+        if turn_key and (first := await self._answered(turn_key, identity)) is not None:
+            return first
         operation = None if activity.type == "endOfConversation" else Operation.SEND
         conversation = await self.found(handle, identity, operation)
-        sent: str = await self._tasks.finish(
-            self._sent(conversation, activity, identity, reply_to_id)
-        )
+        callback = _Callback(conversation, activity, identity, reply_to_id, turn_key)
+        sent: str = await self._tasks.finish(self._sent(callback))
         return sent or self._new_id()
+
+    async def _answered(self, key: str, identity: Identity) -> str | None:
+        """The id that this skill was answered with when it sent the same before."""
+        found = (await self._store.read([(EFFECT, key)])).get((EFFECT, key))
+        if found is None or found.owner != identity.app_id:
+            return None
+        return str(decode(found.body)["id"]) or self._new_id()
 
     async def update(
         self, handle: str, activity_id: str, activity: Activity, identity: Identity
@@ -115,41 +144,50 @@ class SkillHost:
 
         await self._tasks.finish(self._turn(conversation, delete, identity))
 
-    async def _sent(
-        self,
-        conversation: SkillConversation,
-        activity: Activity,
-        identity: Identity,
-        reply_to_id: str | None,
-    ) -> str:
+    async def _sent(self, callback: _Callback) -> str:
+        conversation, activity = callback.conversation, callback.activity
         sent = ""
 
         async def relay(turn: Turn) -> None:
             nonlocal sent
-            answers = reply_to_id or conversation.place.reference.activity_id
-            if await self._dialogs.intercepted(turn, conversation, activity):
+            answers = callback.reply_to_id or conversation.place.reference.activity_id
+            if await self._deliveries.intercepted(turn, conversation, activity):
                 return
             sent = await turn.relay(activity, reply_to_id=answers)
+            noted = self._noted(callback, sent)
             if sent:
-                noted = self.noted(conversation.handle, conversation.skill_app_id, sent)
-                # Not with the turn's state: a conflict there would leave the skill without it.
-                await self._store.write([noted])
+                noted += self._conversations.sent(
+                    conversation.handle, conversation.skill_app_id, sent
+                )
+            # Not with the turn's state: a conflict there would leave the skill without it.
+            await self._store.write(noted)
 
+        key, identity = callback.key, callback.identity
         if activity.type == "endOfConversation":
-            await self._end(conversation, activity, identity)
+            await self._end(callback)
         elif is_for_bot(activity):
-            await self._turn(conversation, self._to_bot, identity, activity)
+            await self._turn(conversation, self._to_bot, identity, activity, key=key)
+            await self._store.write(self._noted(callback, ""))
         else:
-            await self._turn(conversation, relay, identity)
+            await self._turn(conversation, relay, identity, key=key)
         return sent
 
-    async def _end(
-        self, conversation: SkillConversation, activity: Activity, identity: Identity
-    ) -> None:
-        place = conversation.place
-        if await self._conversations.end(place.session, conversation.handle) is None:
+    async def _end(self, callback: _Callback) -> None:
+        conversation, identity = callback.conversation, callback.identity
+        ended = await self._conversations.end(
+            conversation.place.session, conversation.handle, also=self._noted(callback, "")
+        )
+        if ended is None:
             raise UnknownConversation(code="conversation-ended")
-        await self._turn(conversation, self._dialogs.ended, identity, activity)
+        tell = self._deliveries.ended
+        await self._turn(conversation, tell, identity, callback.activity, key=callback.key)
+
+    def _noted(self, callback: _Callback, sent: str) -> list[Change]:
+        """The changes that record the answer to what came with a key."""
+        if not callback.key:
+            return []
+        body, owner = encode({"id": sent}), callback.identity.app_id
+        return [Put(EFFECT, callback.key, body, owner=owner, expires=self._now() + KEPT)]
 
     async def found(
         self, handle: str, identity: Identity, operation: Operation | None
@@ -172,16 +210,6 @@ class SkillHost:
         if record is None or record.owner != conversation.skill_app_id:
             raise Denied("not-activity-owner")
 
-    def noted(self, handle: str, skill_app_id: str, activity_id: str) -> Put:
-        """The record that a skill sent an activity, to be written."""
-        return Put(
-            SENT,
-            sent_key(handle, activity_id),
-            b"{}",
-            owner=skill_app_id,
-            expires=self._now() + self._lifetime,
-        )
-
     async def _to_bot(self, turn: Turn) -> None:
         await self._adapter.bot.handled(turn)
 
@@ -191,6 +219,8 @@ class SkillHost:
         run: Handler,
         identity: Identity,
         activity: Activity | None = None,
+        *,
+        key: str = "",
     ) -> None:
         reference = conversation.place.reference
         await self._adapter.continue_conversation(
@@ -199,6 +229,7 @@ class SkillHost:
             identity=identity,
             activity=None if activity is None else received_in(activity, reference),
             speaker=conversation.skill,
+            key=key,
             # What the root's bot does wrong is not the skill's to know.
             guarded=activity is not None,
         )

@@ -8,7 +8,8 @@ from skills_host.activity import Activity
 from skills_host.bot.handlers import Bot
 from skills_host.bot.turn import Turn, spoken
 from skills_host.consumer.conversations import Conversations, Floor
-from skills_host.consumer.dialog import FloorChanged, SkillDialogs
+from skills_host.consumer.delivery import Deliveries, FloorChanged
+from skills_host.consumer.dialog import SkillDialogs
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.route import RouteKind, is_reserved, route
 from skills_host.consumer.routing.rules import words_of
@@ -77,16 +78,22 @@ class Orchestrator:
         skills: Callable[[], Mapping[str, Skill]],
         conversations: Conversations,
         dialogs: SkillDialogs,
+        deliveries: Deliveries,
     ) -> None:
         self._root = root
         self._skills = skills
         self._conversations = conversations
         self._dialogs = dialogs
+        self._deliveries = deliveries
 
     async def run(self, turn: Turn) -> None:
         """Handle one turn of a user."""
         if turn.activity.type == "endOfConversation" or self._root.overtakes(turn.activity):
             await self._cancel(turn)
+            return
+        earlier = await turn.effects.routed()
+        if earlier is not None:
+            await self._deliveries.go_on(turn, earlier, turn.activity)
             return
         if turn.activity.type in OWN_TYPES:
             await self._own(turn)
@@ -106,7 +113,7 @@ class Orchestrator:
             if skill is None:
                 await self._dialogs.gone(turn, active)
             else:
-                await self._dialogs.forward(turn, skill, floor)
+                await self._deliveries.forward(turn, skill, floor, routed=True)
         elif turn.activity.type == "message":
             await self._route(turn, floor)
         elif turn.activity.type not in OWN_TYPES:
@@ -121,7 +128,8 @@ class Orchestrator:
         decision = route(text, self._skills())
         texts = self._root.texts
         if decision.skill is not None:
-            await self._dialogs.forward(turn, self._skills()[decision.skill], floor)
+            skill = self._skills()[decision.skill]
+            await self._deliveries.forward(turn, skill, floor, routed=True)
         elif is_reserved(text, ("help",)):
             await self._say(turn, texts.help)
         elif decision.kind is RouteKind.AMBIGUOUS:
@@ -157,7 +165,9 @@ class Orchestrator:
         if not is_message:
             self._root.leave_dialog(turn)
         # An end from the caller is known there; one that the user asked for is not.
-        await self._dialogs.synthetic_end(turn, cancelled.skill, "userCancelled", climbs=is_message)
+        await self._deliveries.synthetic_end(
+            turn, cancelled.skill, "userCancelled", climbs=is_message
+        )
 
     async def _say(self, turn: Turn, text: str, *, title: str = "", choices: str = "") -> None:
         skills = introduced(self._skills().values(), nobody=self._root.texts.no_skills)

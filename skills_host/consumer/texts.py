@@ -22,6 +22,7 @@ class RootTexts:
     cancelled: str = "{title} was cancelled."
     nothing_to_cancel: str = "There is nothing to cancel."
     unavailable: str = "{title} is not available right now. Please try again later."
+    interrupted: str = "I lost my thread with {title}. Please begin again."
 
 
 def filled(text: str, **values: str) -> str:

@@ -53,6 +53,7 @@ ROUTES: dict[tuple[str, ...], dict[str, Operation]] = {
 PAGED = frozenset({Operation.PAGED_MEMBERS, Operation.LIST})
 PAGE_SIZE = 500
 QUERY_FIELDS = 16
+KEY_CHARACTERS = 8192
 TOKEN_CHARACTERS = 2048
 WITH_BODY = frozenset(
     {
@@ -182,7 +183,10 @@ class _Calls:
         activity = await self.guard.activity()
         handle, *answered = asked.ids
         reply_to_id = answered[0] if answered else None
-        sent = await self.host.send(handle, activity, identity, reply_to_id=reply_to_id)
+        key = request.headers.get("Idempotency-Key", "")
+        if len(key) > KEY_CHARACTERS:
+            raise BadInput("the Idempotency-Key is too long", code="bad-id")
+        sent = await self.host.send(handle, activity, identity, reply_to_id=reply_to_id, key=key)
         return json_response(encode({"id": sent}))
 
     async def _update(self, asked: Asked, identity: Identity) -> Response:

@@ -13,6 +13,7 @@ from skills_host.settings import (
     Delivery,
     Operation,
     Policy,
+    Retry,
     Settings,
     SkillSettings,
     SkillTexts,
@@ -37,6 +38,7 @@ class Skill:
     delivery: Delivery = Delivery.NORMAL
     invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
     seconds: float | None = None
+    retry: Retry = Retry.NEVER
     operations: Mapping[Operation, Policy] = field(default_factory=dict)
 
 
@@ -88,4 +90,5 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         invoke_delivery=given.invoke_delivery,
         operations=given.operations,
         seconds=given.seconds,
+        retry=given.retry,
     )

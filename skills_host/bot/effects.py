@@ -1,0 +1,163 @@
+"""What one turn has done to the world: n-th send, call to a skill, each under a key of its own.
+
+A turn whose process died runs again from its beginning. What is recorded of the earlier run is
+not done again; of what is not recorded nobody knows, and it is done once more with the same key,
+by which a receiver that honours it takes it once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from skills_host.activity import Activity
+from skills_host.store.records import Change, Delete, Put, Store
+from skills_host.wire import decode, encode
+
+__all__ = ["KIND", "Call", "Effects", "mark_of"]
+
+log = logging.getLogger(__name__)
+
+KIND = "effect"
+MOST = 1000  # effects of a turn that are looked through
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A skill was, or was about to be, posted an activity (`about`) with this handle.
+
+    `routed` if the root's routing did it, not its bot's code. `since` in seconds since the epoch;
+    `response` is what an invoke was answered with, if the call is known to have ended (`done`);
+    `failed` is the code with which its conversation was closed.
+    """
+
+    key: str
+    skill: str
+    handle: str
+    about: tuple[str, ...]
+    since: float
+    routed: bool = False
+    failed: str = ""
+    done: bool = False
+    response: Any = None
+
+    def encode(self) -> bytes:
+        """The call as it is stored, under its key."""
+        members = asdict(self)
+        del members["key"]
+        return encode({"call": members})
+
+    @property
+    def number(self) -> int:
+        """Which effect of its turn it is."""
+        return int(self.key.rpartition("#")[2])
+
+
+def mark_of(activity: Activity) -> tuple[str, ...]:
+    """What tells one activity that is posted from another: type, name and id. Pure."""
+    return activity.type, activity.name or "", activity.id or ""
+
+
+class Effects:
+    """The effects of the turn `key`; `again` if it may have had some before.
+
+    What is noted is written with the turn's next save, and kept until `expires`.
+    """
+
+    def __init__(self, store: Store, key: str, *, again: bool, expires: float) -> None:
+        self.again = again
+        self._store = store
+        self._key = key
+        self._expires = expires
+        self._number = 0
+        self._noted: dict[str, bytes] = {}
+        self._written: set[str] = set()
+        self._earlier: dict[str, Any] | None = None
+
+    def next(self) -> str:
+        """The key of the next effect: the same in every run of the same turn."""
+        self._number += 1
+        return f"{self._key}#{self._number}"
+
+    def changes(self) -> list[Change]:
+        """What a save has to write."""
+        return [self._put(key, body) for key, body in self._noted.items()]
+
+    def saved(self) -> None:
+        """Take note that the changes were written."""
+        self._noted.clear()
+
+    def forgotten(self) -> list[Change]:
+        """What the end of the turn has to write: a turn that is answered never runs again."""
+        return [Delete(KIND, key) for key in sorted(self._written)]
+
+    async def once(self, send: Callable[[str], Awaitable[str]]) -> str:
+        """The result of `send`, which is given the next key; of an earlier run, if it is recorded.
+
+        Nothing is sent for a third time, however often the turn runs.
+        """
+        key = self.next()
+        if self.again:
+            earlier = await self.earlier(key)
+            if earlier is not None:
+                return str(earlier.get("sent", ""))
+            log.warning("an effect of a turn that was interrupted is made again")
+            await self._store.write([self._put(key, encode({"again": True}))])
+        sent = await send(key)
+        self._noted[key] = encode({"sent": sent})
+        return sent
+
+    async def earlier(self, key: str) -> Any:
+        """What an earlier run has recorded under the key; None if there is nothing."""
+        return (await self._recorded()).get(key) if self.again else None
+
+    def record(self, key: str, value: Any) -> Put:
+        """The change that records any JSON under a key, to be written with the effect itself."""
+        return self._put(key, encode(value))
+
+    async def routed(self) -> Call | None:
+        """The call that routing made in an earlier run of the turn."""
+        return next((call for call in await self._calls() if call.routed), None)
+
+    async def called(self, skill: str, activity: Activity) -> Call | None:
+        """The call with which an earlier run of the turn posted this activity."""
+        mark = mark_of(activity)
+        for call in await self._calls():
+            if call.skill == skill and call.about == mark:
+                return call
+        return None
+
+    def begun(self, call: Call) -> Put:
+        """The change that records a call, to be written before it is made."""
+        return self._put(call.key, call.encode())
+
+    def resumed(self, call: Call) -> None:
+        """Count on from a call of an earlier run."""
+        self._number = max(self._number, call.number)
+
+    def ended(self, call: Call, response: Any) -> None:
+        """Note that a call has ended."""
+        self._noted[call.key] = replace(call, done=True, response=response).encode()
+
+    async def _calls(self) -> list[Call]:
+        if not self.again:
+            return []
+        recorded = await self._recorded()
+        return [
+            Call(key=key, **{**found["call"], "about": tuple(found["call"]["about"])})
+            for key, found in recorded.items()
+            if "call" in found
+        ]
+
+    async def _recorded(self) -> dict[str, Any]:
+        if self._earlier is None:
+            records = await self._store.scan(KIND, f"{self._key}#", limit=MOST)
+            self._earlier = {record.key: decode(record.body) for record in records}
+            self._written.update(self._earlier)
+        return self._earlier
+
+    def _put(self, key: str, body: bytes) -> Put:
+        self._written.add(key)
+        return Put(KIND, key, body, expires=self._expires)

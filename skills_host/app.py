@@ -274,6 +274,9 @@ class _Host:
                     await work()
                 except SkillsHostError as exc:
                     log.error("what is due could not be looked for: %s", exc.code)
+                except Exception:
+                    # Whatever it was, the next round may go well, and nobody else would look.
+                    log.exception("what is due could not be looked for")
             await asyncio.sleep(ROUND_SECONDS)
 
     async def _sweep(self, rotation: Rotation) -> None:

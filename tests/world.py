@@ -23,7 +23,7 @@ from skills_host.errors import TransportFailed
 from skills_host.lab.authority import Authority, LabApp
 from skills_host.lab.console import Console, create_console
 from skills_host.lab.service import create_lab
-from skills_host.transport import Request, Response
+from skills_host.transport import Request, Response, Send
 
 LAB = "http://127.0.0.1:9000"
 CONSOLE = "http://127.0.0.1:9001"
@@ -209,10 +209,12 @@ class Town:
         name: str,
         toml: Mapping[str, Any],
         bots: Mapping[str, Bot] | None = None,
+        *,
+        send: Send | None = None,
         **more: Any,
     ) -> Quart:
         """Start one host at a base address, with the store that carries its name."""
-        world = World(send=self.send, now=lambda: self.now())
+        world = World(send=send or self.send, now=lambda: self.now())
         app = create_app(settings(base, name, toml, self.folder), bots=bots, world=world, **more)
         await app.startup()
         self.send.apps[base] = app
@@ -226,6 +228,7 @@ class Town:
         limits: Mapping[str, Any] = MappingProxyType({}),
         store: Mapping[str, Any] = MappingProxyType({}),
         base: str = ROOT,
+        send: Send | None = None,
         **skills: Mapping[str, Any],
     ) -> Quart:
         """Start the root; `skills` add to or replace settings of echo and booking.
@@ -238,7 +241,8 @@ class Town:
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }
-        return await self.start(base, "root", toml, {"root": root} if root else None)
+        bots = {"root": root} if root else None
+        return await self.start(base, "root", toml, bots, send=send)
 
     async def start_skill(self, name: str, bot: Bot) -> Quart:
         """Start a skill whose only allowed caller is the root."""

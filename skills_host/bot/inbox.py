@@ -119,9 +119,11 @@ class Inbox:
         prefix = f"{joined_key(self._adapter.name)}/"
         until = self._leases.until()
         for record in await self._store.claim(KIND, prefix, until=until, limit=TAKEN_UP):
-            if record.key not in self._open:
-                log.warning("a turn of %s is taken up again", self._adapter.name)
-                self._begun(record.key, self._taken_up(record))
+            log.warning("a turn of %s is taken up again", self._adapter.name)
+            # Our own, if it could not be renewed in time: only the newest run may go on.
+            self._leases.lose(record)
+            # Whoever delivered it again waits for the answer in the store.
+            self._tasks.start(self._taken_up(record))
 
     def _begun(self, key: str, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         task = self._open[key] = self._tasks.start(work)

@@ -65,12 +65,20 @@ class Leases:
 
     def drop(self, record: Record) -> None:
         """Renew the record no more: its work is done."""
-        self._held.pop((record.kind, record.key), None)
+        held = self._held.get((record.kind, record.key))
+        if held is not None and held.record.version == record.version:
+            del self._held[record.kind, record.key]
 
     def leave(self, record: Record) -> None:
         """Renew the record no more; it is given back when the process stops."""
         self.drop(record)
         self._left.append(record)
+
+    def lose(self, record: Record) -> None:
+        """End what is done here under an older lease of the record."""
+        held = self._held.pop((record.kind, record.key), None)
+        if held is not None:
+            held.lost()
 
     async def _run(self) -> None:
         while True:

@@ -31,6 +31,7 @@ from skills_host.configured import (
 )
 from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.registry.compile import snapshot_of
+from skills_host.consumer.watch import Watch
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
@@ -204,6 +205,7 @@ class _Host:
     ) -> None:
         bots, now = self._settings.bots, self._world.now
         verifier = verifier_of(self._settings, keys, lambda: self._snapshot, now=now)
+        watch = Watch(self._store, tasks=self._tasks, now=now)
         shared = Shared(
             settings=self._settings,
             now=self._world.now,
@@ -218,7 +220,9 @@ class _Host:
             lab=self._lab,
             leases=leases,
             rounds=self._rounds,
+            watch=watch,
         )
+        self._rounds.append(watch.look)
         for name in bots:
             for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")

@@ -15,13 +15,14 @@ from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient
-from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.conversations import Conversations, Patience
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.dialog import SkillDialogs
 from skills_host.consumer.host import SkillHost
 from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.watch import Ender, Watch
 from skills_host.settings import Settings
 from skills_host.store.leases import Leases
 from skills_host.store.records import Store
@@ -54,6 +55,7 @@ class Shared:
     lab: bool
     leases: Leases
     rounds: list[Callable[[], Awaitable[None]]]
+    watch: Watch
 
 
 def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Blueprint]]:
@@ -112,6 +114,8 @@ def _root_doors(
         now=shared.now,
         lifetime=shared.settings.host.limits.session_seconds,
     )
+    ender = _ender(shared, adapter, conversations, deliveries, calls)
+    shared.watch.enders[app_id] = ender.look_at
     door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
     return [door, _messages(shared, name, adapter)]
 
@@ -124,7 +128,32 @@ def _conversations(shared: Shared, app_id: str) -> Conversations:
         now=shared.now,
         random=shared.random,
         lifetime=shared.settings.host.limits.session_seconds,
+        patience=_patience(shared),
     )
+
+
+def _ender(
+    shared: Shared,
+    adapter: Adapter,
+    conversations: Conversations,
+    deliveries: Deliveries,
+    calls: OpenCalls,
+) -> Ender:
+    return Ender(
+        adapter,
+        store=shared.store,
+        conversations=conversations,
+        deliveries=deliveries,
+        calls=calls,
+        skills=shared.skills,
+        patience=_patience(shared),
+        now=shared.now,
+    )
+
+
+def _patience(shared: Shared) -> Patience:
+    limits = shared.settings.host.limits
+    return Patience(limits.idle_seconds, limits.total_seconds)
 
 
 def _deliveries(

@@ -109,6 +109,8 @@ class Limits(Model):
     stop_seconds: Seconds = 10.0
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
+    idle_seconds: Seconds = 30 * 60.0
+    total_seconds: Seconds = 24 * 3600.0
     lease_seconds: Seconds = 6.0
     answer_seconds: Seconds = 10.0
     open_turns: int = Field(default=1000, ge=1)
@@ -257,6 +259,7 @@ class SkillTexts(Model):
     cancelled: str | None = None
     unavailable: str | None = None
     interrupted: str | None = None
+    timed_out: str | None = None
     ended: str | None = None
 
 
@@ -276,6 +279,8 @@ class SkillSettings(Model):
     phrases: tuple[str, ...] = ()
     texts: SkillTexts = SkillTexts()
     seconds: Seconds | None = None
+    idle_seconds: Seconds | None = None
+    total_seconds: Seconds | None = None
     delivery: Delivery = Delivery.NORMAL
     invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
     retry: Retry = Retry.NEVER

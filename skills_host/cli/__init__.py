@@ -10,6 +10,7 @@ import typer
 from skills_host.cli.cert import cert
 from skills_host.cli.chat import chat
 from skills_host.cli.check import check
+from skills_host.cli.conversations import conversations
 from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
@@ -30,6 +31,7 @@ for command in (demo, serve, run, chat, check, doctor, lab):
     cli.command()(command)
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
+cli.add_typer(conversations, name="conversations")
 cli.add_typer(denials, name="denials")
 
 

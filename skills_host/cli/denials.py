@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,15 +16,11 @@ from skills_host.auth.denials import DECIDED_BY, DENIALS
 from skills_host.auth.receipts import KINDS, Receipt, is_receipt_id
 from skills_host.cli.terminal import (
     ConfigOption,
-    Exit,
     JsonOption,
     fail,
     print_json,
-    run_async,
-    settings_at,
+    with_store,
 )
-from skills_host.errors import SettingsError, SkillsHostError
-from skills_host.store.address import store_from_url
 from skills_host.store.records import Store
 
 __all__ = ["denials", "follow_receipts", "newest"]
@@ -58,7 +54,7 @@ def list_denials(
         for receipt in found:
             typer.echo(_line(receipt))
 
-    _with_store(config, run)
+    with_store(config, run)
 
 
 @denials.command("follow")
@@ -68,7 +64,7 @@ def follow(config: ConfigOption = None) -> None:
     async def run(store: Store) -> None:
         await follow_receipts(store, lambda receipt: typer.echo(_line(receipt)))
 
-    _with_store(config, run)
+    with_store(config, run)
 
 
 @denials.command("show")
@@ -90,7 +86,7 @@ def show(
         for name, value in rows.items():
             typer.echo(f"{name:>9}  {value}")
 
-    _with_store(config, run)
+    with_store(config, run)
 
 
 @denials.command("codes")
@@ -180,24 +176,3 @@ def _rows(receipt: Receipt) -> dict[str, Any]:
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def _with_store(config: Any, work: Callable[[Store], Awaitable[None]]) -> None:
-    settings = settings_at(config)
-
-    async def run() -> None:
-        store = store_from_url(settings.store.url)
-        await store.open()
-        try:
-            await work(store)
-        finally:
-            await store.close()
-
-    try:
-        run_async(run())
-    except SettingsError as exc:
-        fail(exc)
-    except SkillsHostError as exc:
-        fail(exc, status=Exit.UNREACHABLE)
-    except KeyboardInterrupt:
-        raise typer.Exit(Exit.DONE) from None

@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,6 +17,7 @@ import typer
 from skills_host.configuration import load_settings
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import Settings
+from skills_host.store.records import Store
 
 __all__ = [
     "ConfigOption",
@@ -30,6 +31,7 @@ __all__ = [
     "run_async",
     "settings_at",
     "stopped",
+    "with_store",
 ]
 
 DEFAULT_CONFIG = Path("skills-host.toml")
@@ -112,3 +114,26 @@ async def stopped(*, with_parent: bool = False) -> None:
         watch = asyncio.create_task(reader.read())
         watch.add_done_callback(lambda _: stop.set())
     await stop.wait()
+
+
+def with_store(config: Path | None, work: Callable[[Store], Awaitable[None]]) -> None:
+    """Do some work on the store of the settings; exits where it cannot be reached."""
+    settings = settings_at(config)
+    from skills_host.store.address import store_from_url
+
+    async def run() -> None:
+        store = store_from_url(settings.store.url)
+        await store.open()
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    try:
+        run_async(run())
+    except SettingsError as exc:
+        fail(exc)
+    except SkillsHostError as exc:
+        fail(exc, status=Exit.UNREACHABLE)
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.DONE) from None

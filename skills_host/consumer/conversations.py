@@ -25,12 +25,22 @@ from skills_host.store.records import NEW, Change, Delete, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["KIND", "SENT", "Conversations", "Floor", "SkillConversation", "sent_key"]
+__all__ = [
+    "KIND",
+    "SENT",
+    "TELLING",
+    "Conversations",
+    "Floor",
+    "Patience",
+    "SkillConversation",
+    "sent_key",
+]
 
 KIND = "handle"
 OWNED = "owned"
 SENT = "sent"
 ATTEMPTS = 5
+TELLING = 30.0  # seconds after which another process tells of an end
 SPOKEN = 1000  # activities of a conversation that are looked through
 
 
@@ -39,7 +49,8 @@ class SkillConversation:
     """What a handle leads to: the user's conversation, and the only skill that may use it.
 
     `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
-    `delivery` is known only where the floor was just given.
+    `delivery` is known only where the floor was just given. `ending` is the code with which the
+    host ends it, from when that is decided until everybody is told.
     """
 
     handle: str
@@ -49,6 +60,7 @@ class SkillConversation:
     place: Place
     since: float
     closed: bool = False
+    ending: str = ""
     delivery: Delivery | None = None
 
     def encode(self) -> bytes:
@@ -61,6 +73,7 @@ class SkillConversation:
             "session": self.place.session,
             "since": self.since,
             "closed": self.closed,
+            "ending": self.ending,
         }
         members = {name: encode(value) for name, value in texts.items()}
         return encode_members(members | {"reference": self.place.reference.encode()})
@@ -79,6 +92,7 @@ class SkillConversation:
             Place(reference, stored["audience"], stored["session"]),
             stored["since"],
             stored["closed"],
+            stored.get("ending", ""),
         )
 
 
@@ -89,6 +103,22 @@ class Floor:
     key: str
     session: Session = IDLE
     version: int = NEW
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, in seconds, a skill may have the floor with nothing said, and altogether."""
+
+    idle: float
+    total: float
+
+    def of(self, skill: Skill) -> Patience:
+        """The skill's own, where it has any."""
+        return Patience(skill.idle_seconds or self.idle, skill.total_seconds or self.total)
+
+    def ends(self, *, since: float, heard: float) -> float:
+        """When it is over for a conversation that began at `since`, and was alive at `heard`."""
+        return min(since + self.total, heard + self.idle)
 
 
 class Conversations:
@@ -103,6 +133,7 @@ class Conversations:
         now: Callable[[], float],
         random: Callable[[int], bytes],
         lifetime: float,
+        patience: Patience,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -110,6 +141,7 @@ class Conversations:
         self._now = now
         self._random = random
         self._lifetime = lifetime
+        self._patience = patience
 
     async def floor(self, session: str) -> Floor:
         """Who has the floor in a session."""
@@ -144,7 +176,14 @@ class Conversations:
         until = now + self._lifetime
         changes: list[Change] = [
             Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until),
-            Put(KIND, handle, conversation.encode(), owner=skill.app_id, expires=until),
+            Put(
+                KIND,
+                handle,
+                conversation.encode(),
+                owner=skill.app_id,
+                expires=until,
+                due=self._patience.of(skill).ends(since=active.since, heard=now),
+            ),
         ]
         if is_listed(skill):
             changes.append(Put(OWNED, _owned_key(conversation), b"{}", expires=until))
@@ -229,15 +268,15 @@ class Conversations:
 
     async def has_spoken(self, handle: str, *, since: float) -> bool:
         """True if the skill has sent anything to the user in a conversation since then."""
-        records = await self._store.scan(SENT, f"{joined_key(handle)}/", limit=SPOKEN)
-        return any(decode(record.body).get("at", 0) >= since for record in records)
+        return await self.last_spoken(handle) >= since
 
     async def end(
-        self, session: str, handle: str, *, also: Iterable[Change] = ()
+        self, session: str, handle: str, *, also: Iterable[Change] = (), ending: str = ""
     ) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before.
 
-        `also` is written with it.
+        `also` is written with it. Where the host ends it with the code `ending`, it is due again
+        until `all_told`.
         """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
@@ -248,7 +287,8 @@ class Conversations:
             conversation = SkillConversation.parse(handle, record.body)
             if conversation.closed:
                 return None
-            closed = self._closed(conversation, record, _floor(session, records.get(keys[1])))
+            floor = _floor(session, records.get(keys[1]))
+            closed = self._closed(replace(conversation, ending=ending), record, floor)
             try:
                 await self._store.write([*closed, *also])
             except VersionConflict:
@@ -256,11 +296,24 @@ class Conversations:
             return conversation
         raise VersionConflict(KIND, handle)
 
+    async def all_told(self, conversation: SkillConversation) -> None:
+        """Take note that everybody knows of an end that the host made."""
+        until = self._now() + self._lifetime
+        body = replace(conversation, closed=True, ending="").encode()
+        app_id = conversation.skill_app_id
+        await self._store.write([Put(KIND, conversation.handle, body, owner=app_id, expires=until)])
+
+    async def last_spoken(self, handle: str) -> float:
+        """When the skill sent something to the user last, in seconds since the epoch; 0: never."""
+        records = await self._store.scan(SENT, f"{joined_key(handle)}/", limit=SPOKEN)
+        return max((float(decode(record.body).get("at", 0)) for record in records), default=0.0)
+
     def _closed(
         self, conversation: SkillConversation, record: Record, floor: Floor
     ) -> list[Change]:
         until = self._now() + self._lifetime
         body = replace(conversation, closed=True).encode()
+        due = self._now() + TELLING if conversation.ending else None
         changes: list[Change] = [
             Put(
                 KIND,
@@ -269,6 +322,7 @@ class Conversations:
                 expects=record.version,
                 owner=record.owner,
                 expires=until,
+                due=due,
             ),
             Delete(OWNED, _owned_key(conversation)),
         ]

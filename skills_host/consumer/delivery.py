@@ -290,6 +290,16 @@ class Deliveries:
             self.tell_skill(turn, skill, conversation, code=code)
         await self._told_of(turn, skill, code)
 
+    async def tell_end(self, turn: Turn, *, conversation: SkillConversation, code: str) -> None:
+        """Tell the skill, the user and the root's bot of an end that the host has made."""
+        skill = self._skills().get(conversation.skill)
+        title = conversation.skill if skill is None else skill.title
+        text = (skill and skill.texts.timed_out) or self._texts.timed_out
+        if skill is not None:
+            self.tell_skill(turn, skill, conversation, code=code)
+        await turn.send(filled(text, title=title))
+        await self.synthetic_end(turn, conversation.skill, code, climbs=True)
+
     async def _told_of(self, turn: Turn, skill: Skill, code: str) -> None:
         """Tell the user and the root's bot that a skill cannot be used."""
         text = skill.texts.unavailable or self._texts.unavailable

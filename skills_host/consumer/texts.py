@@ -22,6 +22,7 @@ class RootTexts:
     cancelled: str = "{title} was cancelled."
     nothing_to_cancel: str = "There is nothing to cancel."
     unavailable: str = "{title} is not available right now. Please try again later."
+    timed_out: str = "{title} has ended, because nothing has happened for a long time."
     interrupted: str = "I lost my thread with {title}. Please begin again."
 
 

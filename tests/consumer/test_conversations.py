@@ -13,7 +13,7 @@ import pytest
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.turn import Place
-from skills_host.consumer.conversations import Conversations, SkillConversation
+from skills_host.consumer.conversations import Conversations, Patience, SkillConversation
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
@@ -52,6 +52,7 @@ def conversations(store: SqliteStore) -> Conversations:
         now=lambda: 100.0,
         random=lambda n: next(count).to_bytes(n, "big"),
         lifetime=60.0,
+        patience=Patience(60.0, 600.0),
     )
 
 

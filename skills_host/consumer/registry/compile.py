@@ -25,7 +25,11 @@ __all__ = ["Skill", "is_loopback_only", "skills_of", "snapshot_of"]
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill as a root knows it. `seconds` is its own deadline, or None for the host's."""
+    """A skill as a root knows it.
+
+    `seconds` is its own deadline, `idle_seconds` and `total_seconds` how long it may stay silent
+    and have the floor; None for the host's.
+    """
 
     name: str
     title: str
@@ -38,6 +42,8 @@ class Skill:
     delivery: Delivery = Delivery.NORMAL
     invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
     seconds: float | None = None
+    idle_seconds: float | None = None
+    total_seconds: float | None = None
     retry: Retry = Retry.NEVER
     operations: Mapping[Operation, Policy] = field(default_factory=dict)
 
@@ -90,5 +96,7 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         invoke_delivery=given.invoke_delivery,
         operations=given.operations,
         seconds=given.seconds,
+        idle_seconds=given.idle_seconds,
+        total_seconds=given.total_seconds,
         retry=given.retry,
     )

@@ -1,0 +1,117 @@
+"""Ends what would not end by itself: skills that stay silent, last too long, or are to be ended.
+
+A conversation is due in the store when its time is over; an operator makes it due at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from skills_host.addressing import joined_key
+from skills_host.bot.adapter import Adapter
+from skills_host.bot.tasks import Tasks
+from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.conversations import (
+    KIND,
+    TELLING,
+    Conversations,
+    Patience,
+    SkillConversation,
+)
+from skills_host.consumer.delivery import Deliveries
+from skills_host.consumer.registry.compile import Skill
+from skills_host.store.records import Record, Store
+
+__all__ = ["ORDERED", "End", "Ender", "Watch"]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 50
+ORDERED = "endedByOperator"
+SILENT = "botTimedOut"
+STRANGE = 60.0  # seconds for which a conversation of a root that is not here is left to others
+
+End = Callable[[SkillConversation, Record], Coroutine[Any, Any, None]]
+"""Looks at a conversation that is due, and ends it if its time is over."""
+
+
+class Watch:
+    """Looks after the conversations of all roots of a host; `enders` by the roots' app ids."""
+
+    def __init__(self, store: Store, *, tasks: Tasks, now: Callable[[], float]) -> None:
+        self.enders: dict[str, End] = {}
+        self._store = store
+        self._tasks = tasks
+        self._now = now
+
+    async def look(self) -> None:
+        """End what is due."""
+        if not self.enders:
+            return
+        until = self._now() + TELLING
+        for record in await self._store.claim(KIND, until=until, limit=AT_ONCE):
+            conversation = SkillConversation.parse(record.key, record.body)
+            end = self.enders.get(conversation.host_app_id)
+            if end is None:
+                await self._store.renew([record], until=self._now() + STRANGE)
+            else:
+                self._tasks.start(end(conversation, record))
+
+
+class Ender:
+    """Ends conversations of one root: nobody waits for what they do, and all are told."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        store: Store,
+        conversations: Conversations,
+        deliveries: Deliveries,
+        calls: OpenCalls,
+        skills: Callable[[], Mapping[str, Skill]],
+        patience: Patience,
+        now: Callable[[], float],
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._conversations = conversations
+        self._deliveries = deliveries
+        self._calls = calls
+        self._skills = skills
+        self._patience = patience
+        self._now = now
+
+    async def look_at(self, conversation: SkillConversation, record: Record) -> None:
+        """End a conversation that is due, unless its skill has spoken meanwhile."""
+        code = conversation.ending or SILENT
+        if not conversation.closed:
+            if not conversation.ending and (later := await self._later(conversation)):
+                await self._store.renew([record], until=later)
+                return
+            place = conversation.place
+            ended = await self._conversations.end(place.session, conversation.handle, ending=code)
+            if ended is None:
+                return
+            self._calls.cancel(conversation.handle)
+            log.warning("skill %s is ended: %s", conversation.skill, code)
+        await self._adapter.continue_conversation(
+            conversation.place,
+            partial(self._deliveries.tell_end, conversation=conversation, code=code),
+            speaker=conversation.skill,
+            key=joined_key("end", conversation.handle),
+            guarded=True,
+        )
+        await self._conversations.all_told(conversation)
+
+    async def _later(self, conversation: SkillConversation) -> float | None:
+        """When to look again; None if the time is over."""
+        skill = self._skills().get(conversation.skill)
+        if skill is None:
+            return None
+        heard = await self._conversations.last_spoken(conversation.handle)
+        ends = self._patience.of(skill).ends(since=conversation.since, heard=heard)
+        return ends if ends > self._now() else None

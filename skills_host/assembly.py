@@ -13,6 +13,7 @@ from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.inbox import Inbox
 from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
+from skills_host.channels.outbox import Outbox
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Patience
@@ -23,7 +24,7 @@ from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.watch import Ender, Watch
-from skills_host.settings import Settings
+from skills_host.settings import Callbacks, Settings
 from skills_host.store.leases import Leases
 from skills_host.store.records import Store
 from skills_host.store.seal import Keys
@@ -102,6 +103,7 @@ def _root_doors(
         deliveries=deliveries,
         new_id=shared.new_id,
         now=shared.now,
+        at_once=shared.settings.host.callbacks is Callbacks.ACCEPTED,
     )
     proxy = ChannelProxy(
         adapter,
@@ -205,11 +207,10 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
 
 def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: TokenSource) -> Adapter:
     cloud, limits = shared.settings.cloud, shared.settings.host.limits
-    adapter = Adapter(
-        bot,
-        name=name,
-        handle=handle,
+    outbox = Outbox(
+        name,
         store=shared.store,
+        keys=shared.keys,
         connect=lambda audience: Connector(
             shared.send,
             tokens,
@@ -217,6 +218,17 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
             timeout=limits.channel_seconds,
             names_speaker=shared.lab,
         ),
+        tasks=shared.tasks,
+        now=shared.now,
+        seconds=limits.outbox_seconds,
+    )
+    shared.rounds.append(outbox.look)
+    adapter = Adapter(
+        bot,
+        name=name,
+        handle=handle,
+        store=shared.store,
+        connect=outbox.channel,
         channel_scope=cloud.channel_scope,
         caller_id=cloud.caller_id,
         new_id=shared.new_id,

@@ -98,6 +98,14 @@ Thumbprint = Annotated[str, BeforeValidator(_thumbprint)]
 Table = Annotated[Mapping[str, _T], AfterValidator(MappingProxyType), PlainSerializer(dict)]
 
 
+class Callbacks(StrEnum):
+    """When a skill's callback is answered: when the channel has accepted it, or at the latest
+    when it is recorded to be sent later."""
+
+    ACCEPTED = "accepted"
+    RECORDED = "recorded"
+
+
 class Limits(Model):
     """Bounds on what the host takes in and how long it waits; each wait ends."""
 
@@ -109,6 +117,7 @@ class Limits(Model):
     stop_seconds: Seconds = 10.0
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
+    outbox_seconds: Seconds = 3600.0
     idle_seconds: Seconds = 30 * 60.0
     total_seconds: Seconds = 24 * 3600.0
     lease_seconds: Seconds = 6.0
@@ -130,6 +139,7 @@ class HostSettings(Model):
     default_bot: str = ""
     keys: tuple[SecretStr, ...] = ()
     sealed: tuple[str, ...] = ("signin/*", "tokens/response")
+    callbacks: Callbacks = Callbacks.ACCEPTED
     limits: Limits = Limits()
 
     @property

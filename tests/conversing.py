@@ -57,7 +57,7 @@ class Chat:
             name="bot",
             handle=bot.run,
             store=store,
-            connect=lambda audience: ReplyBuffer(),
+            connect=lambda audience, *, at_once=False: ReplyBuffer(),
             channel_scope="scope",
             caller_id="urn:test",
             new_id=lambda: f"n{next(self._numbers)}",

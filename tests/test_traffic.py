@@ -48,8 +48,8 @@ async def cost(town: Town, traffic: Callable[[], tuple[int, int]], text: str) ->
 @pytest.mark.parametrize(
     ("echo", "first", "next", "last"),
     [
-        ({}, (3, 4), (3, 4), (6, 5)),
-        (EXPECT_REPLIES, (1, 3), (1, 3), (2, 4)),
+        ({}, (4, 4), (4, 4), (7, 5)),
+        (EXPECT_REPLIES, (2, 3), (2, 3), (3, 4)),
     ],
 )
 async def test_turn_through_a_skill_is_cheap(
@@ -72,7 +72,7 @@ async def test_own_answer_costs_two_commits(
     town: Town, traffic: Callable[[], tuple[int, int]]
 ) -> None:
     """What came in, and what was answered."""
-    assert await cost(town, traffic, "hello") == (1, 2)
+    assert await cost(town, traffic, "hello") == (2, 2)
 
 
 async def test_refusal_costs_nothing(town: Town, traffic: Callable[[], tuple[int, int]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from skills_host.activity import Activity
 from skills_host.addressing import continuation_of, joined_key, reference_of, session_key
@@ -36,8 +37,14 @@ IN_ANSWER = ("expectReplies", "stream")
 Said = Callable[[Activity], None]
 """Hears each reply of a turn as it is given."""
 
-Connect = Callable[[str], Channel]
-"""A channel whose tokens are for this audience: a channel's scope, or a calling bot's app id."""
+
+class Connect(Protocol):
+    """A channel whose tokens are for this audience: a channel's scope, or a calling bot's app id.
+
+    What fails when it is sent `at_once` is the sender's to know; else it may be sent later.
+    """
+
+    def __call__(self, audience: str, *, at_once: bool = False) -> Channel: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +139,13 @@ class Adapter:
         name: str = "ContinueConversation",
         key: str = "",
         guarded: bool = False,
+        at_once: bool = False,
     ) -> None:
         """Run `run` in a conversation that was begun earlier, inside all middleware.
 
         `key` is the same whenever the same thing is done again; by default it is new. Errors are
-        the caller's; if `guarded`, they end here and the user is told instead. State
-        that the turn changed is saved when it returns.
+        the caller's, those of sending only if `at_once`; if `guarded`, they end here and the user
+        is told instead. State that the turn changed is saved when it returns.
         """
         new_id = self._new_id()
         turn = self._turn(
@@ -145,6 +153,7 @@ class Adapter:
             identity=identity,
             key=key or joined_key("continue", new_id),
             place=place,
+            channel=self._connect(place.audience, at_once=at_once),
             speaker=speaker,
         )
         if guarded:

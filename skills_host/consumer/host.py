@@ -72,6 +72,7 @@ class SkillHost:
         deliveries: Deliveries,
         new_id: Callable[[], str],
         now: Callable[[], float],
+        at_once: bool = True,
     ) -> None:
         self._adapter = adapter
         self._conversations = conversations
@@ -81,6 +82,7 @@ class SkillHost:
         self._deliveries = deliveries
         self._new_id = new_id
         self._now = now
+        self._at_once = at_once
 
     async def send(
         self,
@@ -230,6 +232,7 @@ class SkillHost:
             activity=None if activity is None else received_in(activity, reference),
             speaker=conversation.skill,
             key=key,
+            at_once=self._at_once,
             # What the root's bot does wrong is not the skill's to know.
             guarded=activity is not None,
         )

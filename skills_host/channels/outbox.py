@@ -1,0 +1,294 @@
+"""What could not be sent to a channel yet: kept in the store, and sent later, in order.
+
+Each conversation has one queue, which one process at a time empties. What is sent while there is
+something in the queue goes behind it. All of it is sealed: what bots say may hold credentials.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from skills_host.activity import Activity
+from skills_host.addressing import joined_key
+from skills_host.bot.channel import Channel, ChannelAnswer
+from skills_host.bot.tasks import Tasks
+from skills_host.errors import (
+    ChannelFailed,
+    SkillsHostError,
+    StoreFailed,
+    TokenUnavailable,
+    TooBusy,
+    TransportFailed,
+    VersionConflict,
+)
+from skills_host.reference import ConversationReference
+from skills_host.store.records import Change, Delete, Put, Record, Store
+from skills_host.store.seal import Keys
+from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
+
+__all__ = ["DEAD", "KIND", "Outbox", "Waiting", "is_passing"]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 20  # queues that are emptied at once
+ATTEMPTS = 5
+DEAD = "dead"
+KIND = "outbox"
+LATER = "later:"
+LEASE = 60.0  # seconds that one process has for a queue
+LONGEST_PAUSE = 30.0
+MOST = 200  # activities in a queue
+SEALING = b"outbox record"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An activity that is to be sent; `since` in seconds since the epoch, `why` is a code."""
+
+    activity: Activity
+    key: str
+    speaker: str | None
+    since: float
+    tries: int = 1
+    why: str = ""
+
+    def encode(self) -> bytes:
+        """The activity as it is stored."""
+        texts = {
+            "key": self.key,
+            "speaker": self.speaker,
+            "since": self.since,
+            "tries": self.tries,
+            "why": self.why,
+        }
+        members = {name: encode(value) for name, value in texts.items()}
+        return encode_members(members | {"activity": self.activity.encode()})
+
+    @classmethod
+    def parse(cls, body: bytes) -> Waiting:
+        """The activity from its own `encode()`."""
+        members = decode_members(body)
+        activity = Activity.parse(members.pop("activity"))
+        return cls(activity, **{name: decode(raw) for name, raw in members.items()})
+
+
+def is_passing(failure: SkillsHostError) -> bool:
+    """True if it surely had no effect and may go better later. Pure.
+
+    What may have had its effect was sent once more already, by the channel's client.
+    """
+    if isinstance(failure, ChannelFailed):
+        return failure.answered in (429, 503)
+    if isinstance(failure, TransportFailed):
+        return failure.code == "unreachable" and not failure.sent
+    return isinstance(failure, TokenUnavailable)
+
+
+def pause_after(tries: int) -> float:
+    """Seconds until it is tried again after so many times. Pure."""
+    return float(min(LONGEST_PAUSE, 0.25 * 2 ** min(tries, 10)))
+
+
+class Outbox:
+    """What one bot has still to send; given up after `seconds`, and kept as dead for as long."""
+
+    def __init__(
+        self,
+        bot: str,
+        *,
+        store: Store,
+        keys: Keys,
+        connect: Callable[[str], Channel],
+        tasks: Tasks,
+        now: Callable[[], float],
+        seconds: float,
+    ) -> None:
+        self._bot = bot
+        self._store = store
+        self._keys = keys
+        self._connect = connect
+        self._tasks = tasks
+        self._now = now
+        self._seconds = seconds
+
+    def channel(self, audience: str, *, at_once: bool = False) -> Channel:
+        """The channel whose tokens are for this audience, with the outbox before it.
+
+        What is to be sent `at_once`, by whoever can try again, waits only for what waits already.
+        """
+        return _Outgoing(self, audience, self._connect(audience), at_once)
+
+    async def send(
+        self,
+        activity: Activity,
+        *,
+        audience: str,
+        channel: Channel,
+        at_once: bool,
+        key: str,
+        speaker: str | None,
+    ) -> str:
+        """Send now if nothing waits before it; else, or if that fails for now, later.
+
+        The channel's id, or an empty string. Raises what is for good.
+        """
+        place = self._place(activity, audience)
+        waiting = Waiting(activity, key, speaker, self._now())
+        if (KIND, place) in await self._store.read([(KIND, place)]):
+            await self._put_off(place, waiting)
+            return ""
+        try:
+            return await channel.send(activity, key=key, speaker=speaker)
+        except SkillsHostError as exc:
+            if at_once or not is_passing(exc):
+                raise
+            log.warning("something that %s said is sent later: %s", self._bot, exc.code)
+            await self._put_off(place, replace(waiting, why=exc.code))
+            return ""
+
+    async def look(self) -> None:
+        """Begin to empty the queues that are due."""
+        until, prefix = self._now() + LEASE, f"{joined_key(self._bot)}/"
+        for record in await self._store.claim(KIND, prefix, until=until, limit=AT_ONCE):
+            self._tasks.start(self._emptied(record))
+
+    async def _put_off(self, place: str, waiting: Waiting) -> None:
+        """Put something behind what waits already."""
+        for _ in range(ATTEMPTS):
+            record = (await self._store.read([(KIND, place)])).get((KIND, place))
+            queue = [] if record is None else self._opened(record)
+            if len(queue) >= MOST:
+                raise TooBusy()
+            due = self._now() + pause_after(waiting.tries) if record is None else record.due
+            expects = 0 if record is None else record.version
+            try:
+                await self._store.write([self._put(place, [*queue, waiting], expects, due)])
+            except VersionConflict:
+                continue
+            return
+        raise VersionConflict(KIND, place)
+
+    async def _emptied(self, record: Record) -> None:
+        """Send what waits in a queue, as far as that goes."""
+        queue = self._opened(record)
+        channel = self._connect(_audience(record.key))
+        done: list[Waiting] = []
+        dead: list[Waiting] = []
+        failed: Waiting | None = None
+        for waiting in queue:
+            code = await self._sent(channel, waiting)
+            if code is None:
+                done.append(waiting)
+                continue
+            again = replace(waiting, tries=waiting.tries + 1, why=code.removeprefix(LATER))
+            is_old = self._now() >= waiting.since + self._seconds
+            if is_old or not code.startswith(LATER):
+                log.error("something that %s said is never sent: %s", self._bot, code)
+                dead.append(again)
+                continue
+            failed = again
+            break
+        await self._left(record, gone=[*done, *dead], dead=dead, failed=failed)
+
+    async def _sent(self, channel: Channel, waiting: Waiting) -> str | None:
+        """None if it was sent; else the failure's code, behind `LATER` if it may pass."""
+        try:
+            await channel.send(waiting.activity, key=waiting.key, speaker=waiting.speaker)
+        except SkillsHostError as exc:
+            return f"{LATER}{exc.code}" if is_passing(exc) else exc.code
+        return None
+
+    async def _left(
+        self,
+        record: Record,
+        *,
+        gone: Sequence[Waiting],
+        dead: Sequence[Waiting],
+        failed: Waiting | None,
+    ) -> None:
+        """Store what is left of a queue; more may have come meanwhile."""
+        keys = {waiting.key for waiting in gone}
+        for _ in range(ATTEMPTS):
+            left = [waiting for waiting in self._opened(record) if waiting.key not in keys]
+            if failed is not None:
+                left = [failed if waiting.key == failed.key else waiting for waiting in left]
+            due = self._now() + (pause_after(failed.tries) if failed else 0.0)
+            change: Change = Delete(KIND, record.key, expects=record.version)
+            if left:
+                change = self._put(record.key, left, record.version, due)
+            try:
+                await self._store.write([change, *(self._buried(record.key, one) for one in dead)])
+                return
+            except VersionConflict:
+                found = (await self._store.read([(KIND, record.key)])).get((KIND, record.key))
+                if found is None:
+                    return
+                record = found
+
+    def _buried(self, place: str, waiting: Waiting) -> Put:
+        key = f"{place}/{joined_key(waiting.key)}"
+        body = self._keys.seal(SEALING, waiting.encode(), about=key.encode())
+        return Put(DEAD, key, body, expires=self._now() + max(self._seconds, 24 * 3600.0))
+
+    def _put(self, place: str, queue: Sequence[Waiting], expects: int, due: float | None) -> Put:
+        body = b"[%b]" % b",".join(waiting.encode() for waiting in queue)
+        sealed = self._keys.seal(SEALING, body, about=place.encode())
+        return Put(KIND, place, sealed, expects=expects, due=due)
+
+    def _opened(self, record: Record) -> list[Waiting]:
+        try:
+            body = self._keys.unseal(SEALING, record.body, about=record.key.encode())
+        except ValueError:
+            raise StoreFailed("the outbox cannot be read: host.keys has changed") from None
+        return [Waiting.parse(element) for element in decode_elements(body)]
+
+    def _place(self, activity: Activity, audience: str) -> str:
+        conversation = activity.conversation.id or ""
+        return joined_key(self._bot, audience, activity.service_url or "", conversation)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """A turn's channel: what cannot be sent now is sent later."""
+
+    outbox: Outbox
+    audience: str
+    channel: Channel
+    at_once: bool
+
+    async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
+        """Send, now or later."""
+        return await self.outbox.send(
+            activity,
+            audience=self.audience,
+            channel=self.channel,
+            at_once=self.at_once,
+            key=key,
+            speaker=speaker,
+        )
+
+    async def update(self, activity: Activity, *, activity_id: str) -> str:
+        """Replace something, now."""
+        return await self.channel.update(activity, activity_id=activity_id)
+
+    async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
+        """Take something back, now."""
+        await self.channel.delete(reference, activity_id=activity_id)
+
+    async def ask(
+        self,
+        method: str,
+        service_url: str,
+        *path: str,
+        query: str = "",
+        body: bytes | None = None,
+    ) -> ChannelAnswer:
+        """Ask, now."""
+        return await self.channel.ask(method, service_url, *path, query=query, body=body)
+
+
+def _audience(place: str) -> str:
+    return unquote(place.split("/")[1])

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.durability
 SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "60"))
 APP_ID = "a0000000-0000-4000-8000-0000000000{:02x}"
 LOST = "lost my thread"
-THINKING = 0.5  # seconds between an answer and the user's next message
+PER_SECOND = 40  # messages of all users; more than that is a bench
 
 
 class Balancer:
@@ -135,8 +136,10 @@ async def delivered(console: Console, activity: dict[str, Any], report: Report) 
     raise AssertionError("no root took a message")
 
 
-async def user(console: Console, name: str, report: Report, over: asyncio.Event) -> None:
-    """Say one message after the other, each when the last was answered."""
+async def user(
+    console: Console, name: str, report: Report, over: asyncio.Event, *, thinking: float
+) -> None:
+    """Say one message after the other, each so many seconds after the last was answered."""
     transcript = console.open(name, user=name).transcript
     said = report.said[name] = []
     while not over.is_set():
@@ -148,7 +151,7 @@ async def user(console: Console, name: str, report: Report, over: asyncio.Event)
         with suppress(TimeoutError):
             async with asyncio.timeout(20):
                 await transcript.next_entry(after=known)
-        await asyncio.sleep(THINKING)
+        await asyncio.sleep(thinking)
 
 
 async def killing(fleet: Fleet, roots: list[Inhabitant], report: Report, seed: int) -> None:
@@ -208,7 +211,11 @@ async def lived(
     async with started(folder, roots=roots, store_url=store_url, retry=retry) as world:
         fleet, inhabitants, console = world
         names = [f"u{n}" for n in range(users)]
-        talking = [asyncio.create_task(user(console, name, report, over)) for name in names]
+        thinking = users / PER_SECOND
+        talking = [
+            asyncio.create_task(user(console, name, report, over, thinking=thinking))
+            for name in names
+        ]
         dying = asyncio.create_task(killing(fleet, inhabitants, report, seed=7))
         await asyncio.sleep(SECONDS)
         over.set()
@@ -226,26 +233,54 @@ async def lived(
     return report
 
 
-@pytest.mark.timeout(300)
-async def test_one_root_on_sqlite_may_be_killed_at_any_time(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    report = await lived(tmp_path, roots=1, users=20, store_url="sqlite:///shared.db")
-    counts = report.counts()
-    record_property("counts", counts)
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[Report], dict[str, int]]:
+    """Prints a report's counts, and gives them."""
 
-    assert (report.odd(), counts["doubled"], counts["out of order"]) == ([], 0, 0), counts
+    def shown(report: Report) -> dict[str, int]:
+        counts = report.counts()
+        with capsys.disabled():
+            sys.stdout.write(f"\n{counts}\n")
+        return counts
+
+    return shown
+
+
+Show = Callable[[Report], dict[str, int]]
+
+
+@pytest.mark.timeout(300)
+async def test_one_root_on_sqlite_may_be_killed_at_any_time(tmp_path: Path, show: Show) -> None:
+    report = await lived(tmp_path, roots=1, users=20, store_url="sqlite:///shared.db")
+    counts = show(report)
+
+    assert (report.odd(), counts["doubled"], counts["out of order"]) == ([], 0, 0)
     assert counts["kills"] > 0
 
 
 @pytest.mark.timeout(300)
 async def test_four_roots_on_postgresql_may_be_killed_at_any_time(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, show: Show
 ) -> None:
     async with empty_schema() as url:
         report = await lived(tmp_path, roots=4, users=200, store_url=url)
-    counts = report.counts()
-    record_property("counts", counts)
+    counts = show(report)
 
-    assert (report.odd(), counts["doubled"], counts["out of order"]) == ([], 0, 0), counts
+    assert (report.odd(), counts["doubled"], counts["out of order"]) == ([], 0, 0)
+    assert counts["kills"] > 0
+
+
+@pytest.mark.timeout(300)
+async def test_a_skill_that_must_not_get_it_twice_gives_one_answer_at_most(
+    tmp_path: Path, show: Show
+) -> None:
+    """As with a skill of an SDK; whoever gets none is told so."""
+    report = await lived(
+        tmp_path, roots=1, users=20, store_url="sqlite:///shared.db", retry="never"
+    )
+    counts = show(report)
+
+    assert [line for line in report.odd() if LOST not in line and "not answered" not in line] == []
+    assert (counts["doubled"], counts["out of order"]) == (0, 0)
+    assert counts["missing"] <= counts["told of a loss"]
     assert counts["kills"] > 0

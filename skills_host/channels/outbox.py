@@ -29,7 +29,17 @@ from skills_host.store.records import Change, Delete, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
-__all__ = ["DEAD", "KIND", "Outbox", "Waiting", "is_passing"]
+__all__ = [
+    "DEAD",
+    "KIND",
+    "Outbox",
+    "Waiting",
+    "is_passing",
+    "opened",
+    "pause_after",
+    "place_of",
+    "sealed",
+]
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +169,7 @@ class Outbox:
         """Put something behind what waits already."""
         for _ in range(ATTEMPTS):
             record = (await self._store.read([(KIND, place)])).get((KIND, place))
-            queue = [] if record is None else self._opened(record)
+            queue = [] if record is None else opened(self._keys, record)
             if len(queue) >= MOST:
                 raise TooBusy()
             due = self._now() + pause_after(waiting.tries) if record is None else record.due
@@ -173,7 +183,7 @@ class Outbox:
 
     async def _emptied(self, record: Record) -> None:
         """Send what waits in a queue, as far as that goes."""
-        queue = self._opened(record)
+        queue = opened(self._keys, record)
         channel = self._connect(_audience(record.key))
         done: list[Waiting] = []
         dead: list[Waiting] = []
@@ -212,7 +222,7 @@ class Outbox:
         """Store what is left of a queue; more may have come meanwhile."""
         keys = {waiting.key for waiting in gone}
         for _ in range(ATTEMPTS):
-            left = [waiting for waiting in self._opened(record) if waiting.key not in keys]
+            left = [waiting for waiting in opened(self._keys, record) if waiting.key not in keys]
             if failed is not None:
                 left = [failed if waiting.key == failed.key else waiting for waiting in left]
             due = self._now() + (pause_after(failed.tries) if failed else 0.0)
@@ -230,24 +240,36 @@ class Outbox:
 
     def _buried(self, place: str, waiting: Waiting) -> Put:
         key = f"{place}/{joined_key(waiting.key)}"
-        body = self._keys.seal(SEALING, waiting.encode(), about=key.encode())
-        return Put(DEAD, key, body, expires=self._now() + max(self._seconds, 24 * 3600.0))
+        until = self._now() + max(self._seconds, 24 * 3600.0)
+        return Put(DEAD, key, sealed(self._keys, key, [waiting]), expires=until)
 
     def _put(self, place: str, queue: Sequence[Waiting], expects: int, due: float | None) -> Put:
-        body = b"[%b]" % b",".join(waiting.encode() for waiting in queue)
-        sealed = self._keys.seal(SEALING, body, about=place.encode())
-        return Put(KIND, place, sealed, expects=expects, due=due)
-
-    def _opened(self, record: Record) -> list[Waiting]:
-        try:
-            body = self._keys.unseal(SEALING, record.body, about=record.key.encode())
-        except ValueError:
-            raise StoreFailed("the outbox cannot be read: host.keys has changed") from None
-        return [Waiting.parse(element) for element in decode_elements(body)]
+        body = sealed(self._keys, place, queue)
+        return Put(KIND, place, body, expects=expects, due=due)
 
     def _place(self, activity: Activity, audience: str) -> str:
         conversation = activity.conversation.id or ""
         return joined_key(self._bot, audience, activity.service_url or "", conversation)
+
+
+def sealed(keys: Keys, key: str, queue: Sequence[Waiting]) -> bytes:
+    """What waits, as the record with this key holds it."""
+    body = b"[%b]" % b",".join(waiting.encode() for waiting in queue)
+    return keys.seal(SEALING, body, about=key.encode())
+
+
+def opened(keys: Keys, record: Record) -> list[Waiting]:
+    """What waits in a record, or the one that is dead there; `StoreFailed` with other keys."""
+    try:
+        body = keys.unseal(SEALING, record.body, about=record.key.encode())
+    except ValueError:
+        raise StoreFailed("the outbox cannot be read: host.keys has changed") from None
+    return [Waiting.parse(element) for element in decode_elements(body)]
+
+
+def place_of(record: Record) -> str:
+    """The key of the queue that a record is, or that what is dead in it was in."""
+    return "/".join(record.key.split("/")[:4])
 
 
 @dataclass(frozen=True, slots=True)

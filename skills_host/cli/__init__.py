@@ -15,6 +15,7 @@ from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
 from skills_host.cli.lab import lab
+from skills_host.cli.outbox import outbox
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
 from skills_host.cli.token import token
@@ -33,6 +34,7 @@ cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")
 cli.add_typer(denials, name="denials")
+cli.add_typer(outbox, name="outbox")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from skills_host.bot.inbox import Inbox
 from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
 from skills_host.channels.outbox import Outbox
+from skills_host.consumer.breaker import Breakers
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Patience
@@ -166,13 +167,16 @@ def _deliveries(
     tokens: TokenSource,
     host_url: str,
 ) -> Deliveries:
-    seconds = shared.settings.host.limits.skill_seconds
+    limits = shared.settings.host.limits
+    breakers = Breakers(
+        now=shared.now, most=limits.breaker_failures, seconds=limits.breaker_seconds
+    )
     return Deliveries(
         root,
         texts=root.texts,
         skills=shared.skills,
         conversations=conversations,
-        client=SkillClient(shared.send, tokens, timeout=seconds),
+        client=SkillClient(shared.send, tokens, breakers, timeout=limits.skill_seconds),
         calls=calls,
         tasks=shared.tasks,
         host_url=host_url,

@@ -99,6 +99,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             403, "the channel refused the activity for good", "the bot may have been removed"
         ),
         "skill-failed": Code(502, "the skill answered with a failure", "see the skill's own log"),
+        "skill-left-alone": Code(
+            502, "the skill has failed all the time and is left alone a while", "mend the skill"
+        ),
         "skill-cancelled": Code(502, "the call to the skill was cancelled", "nothing to do"),
         "settings": Code(500, "a setting is missing, malformed or contradictory", "mend it"),
         "lab-in-public": Code(

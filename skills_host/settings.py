@@ -118,6 +118,8 @@ class Limits(Model):
     remember_seconds: Seconds = 24 * 3600.0
     session_seconds: Seconds = 24 * 3600.0
     outbox_seconds: Seconds = 3600.0
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_seconds: Seconds = 10.0
     idle_seconds: Seconds = 30 * 60.0
     total_seconds: Seconds = 24 * 3600.0
     lease_seconds: Seconds = 6.0

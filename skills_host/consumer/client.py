@@ -11,6 +11,7 @@ from typing import Any
 from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
+from skills_host.consumer.breaker import Breakers, is_failure
 from skills_host.consumer.calls import Heard
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
@@ -61,6 +62,7 @@ class SkillClient:
 
     send: Send
     tokens: TokenSource
+    breakers: Breakers
     timeout: float = 60.0
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -78,8 +80,33 @@ class SkillClient:
         `key` is the same whenever the same activity is posted again.
 
         What a skill streams is given to `heard` as it comes, and is not among the replies.
-        Raises `SkillFailed`, and what `heard` raises.
+        Raises `SkillFailed`, and what `heard` raises. A skill that fails all the time is left
+        alone for a while (`skill-left-alone`), but for ends: they are told to whoever can hear.
         """
+        if activity.type != "endOfConversation":
+            self.breakers.begin(skill.name)
+        try:
+            answer = await self._answered(skill, activity, conversation_id, key, heard)
+        except SkillFailed as exc:
+            if is_failure(exc):
+                self.breakers.failed(skill.name)
+            else:
+                self.breakers.given_up(skill.name)
+            raise
+        except BaseException:
+            self.breakers.given_up(skill.name)
+            raise
+        self.breakers.succeeded(skill.name)
+        return answer
+
+    async def _answered(
+        self,
+        skill: Skill,
+        activity: Activity,
+        conversation_id: str,
+        key: str,
+        heard: Heard | None,
+    ) -> SkillAnswer:
         stream = activity.delivery_mode == "stream"
         posted = _Posted(skill, activity.encode(), conversation_id, key, stream)
         token = await self._token(skill)

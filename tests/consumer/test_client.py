@@ -12,6 +12,7 @@ import pytest
 from skills_host import Activity
 from skills_host.auth.credentials import ClientSecret
 from skills_host.auth.tokens import TokenSource
+from skills_host.consumer.breaker import Breakers
 from skills_host.consumer.client import SkillClient, replies_of
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import SkillFailed, TransportFailed
@@ -378,7 +379,7 @@ async def test_pause_is_as_long_as_asked(town: Town) -> None:
         credential=ClientSecret(IDS["root"], "", "root-secret"),
         now=town.now,
     )
-    client = SkillClient(send, tokens, pause=pause)
+    client = SkillClient(send, tokens, Breakers(now=lambda: 0.0, most=99, seconds=1.0), pause=pause)
     skill = Skill("echo", "Echo", IDS["echo"], f"{SKILLS['echo']}/api/messages")
     with pytest.raises(SkillFailed):
         await client.post(skill, Activity.make("message"), conversation_id="c")

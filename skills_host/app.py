@@ -165,9 +165,8 @@ class _Host:
             self._build(app, keys=keys, handle_keys=handle_keys, send=send, leases=leases)
             for task in (self._sweep(rotation), self._watch(rotation)):
                 stack.push_async_callback(_cancelled, asyncio.create_task(task))
-            stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
-            # Nothing is taken up any more when what runs is let finish.
             stack.push_async_callback(_cancelled, asyncio.create_task(self._go_round()))
+            stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
             self._closing = stack.pop_all()
 
     async def close(self) -> None:
@@ -271,8 +270,8 @@ class _Host:
             await rotation.check()
 
     async def _go_round(self) -> None:
-        """Look for what is to be done, again and again."""
-        while True:
+        """Look for what is to be done, again and again, until the host stops."""
+        while not self._tasks.is_stopping:
             for work in self._rounds:
                 try:
                     await work()

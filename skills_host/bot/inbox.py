@@ -20,6 +20,7 @@ from skills_host.bot.adapter import Adapter, Answer, Said
 from skills_host.bot.lanes import Lanes
 from skills_host.bot.tasks import Tasks
 from skills_host.errors import (
+    SkillsHostError,
     StateConflict,
     StoreFailed,
     TooBusy,
@@ -122,8 +123,12 @@ class Inbox:
             log.warning("a turn of %s is taken up again", self._adapter.name)
             # Our own, if it could not be renewed in time: only the newest run may go on.
             self._leases.lose(record)
-            # Whoever delivered it again waits for the answer in the store.
-            self._tasks.start(self._taken_up(record))
+            try:
+                # Whoever delivered it again waits for the answer in the store.
+                self._tasks.start(self._taken_up(record))
+            except SkillsHostError:
+                # The host stops: others can have it when it has.
+                self._leases.leave(record)
 
     def _begun(self, key: str, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         task = self._open[key] = self._tasks.start(work)

@@ -25,6 +25,11 @@ class Tasks:
         self._stopping = False
         self._stopped = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """True once nothing new is begun."""
+        return self._stopping
+
     def start(self, work: Coroutine[Any, Any, _ResultT]) -> asyncio.Task[_ResultT]:
         """Run new `work` in a task; refused with `stopping` once the host stops."""
         return self._task(work, refused=self._stopping)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
@@ -64,7 +64,8 @@ class Identity:
     def encode(self) -> bytes:
         """The identity as it is stored with what it sent."""
         endorsed = None if self.endorsements is None else sorted(self.endorsements)
-        return encode(asdict(self) | {"endorsements": endorsed})
+        members = {name: getattr(self, name) for name in self.__slots__}
+        return encode(members | {"endorsements": endorsed})
 
     @classmethod
     def parse(cls, body: bytes) -> Identity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skills_host.activity import Activity
@@ -45,8 +45,7 @@ class Call:
 
     def encode(self) -> bytes:
         """The call as it is stored, under its key."""
-        members = asdict(self)
-        del members["key"]
+        members = {name: getattr(self, name) for name in self.__slots__ if name != "key"}
         return encode({"call": members})
 
     @property

@@ -31,7 +31,7 @@ from tests.store.conftest import empty_schema
 
 pytestmark = pytest.mark.durability
 
-SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "60"))
+SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "20"))
 APP_ID = "a0000000-0000-4000-8000-0000000000{:02x}"
 LOST = "lost my thread"
 PER_SECOND = 40  # messages of all users; more than that is a bench

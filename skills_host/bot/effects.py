@@ -103,14 +103,14 @@ class Effects:
             if earlier is not None:
                 return str(earlier.get("sent", ""))
             log.warning("an effect of a turn that was interrupted is made again")
-            await self._store.write([self._put(key, encode({"again": True}))])
+            await self._store.write([self.record(key, {"again": True})])
         sent = await send(key)
         self._noted[key] = encode({"sent": sent})
         return sent
 
     async def earlier(self, key: str) -> Any:
         """What an earlier run has recorded under the key; None if there is nothing."""
-        return (await self._recorded()).get(key) if self.again else None
+        return (await self._recorded()).get(key)
 
     def record(self, key: str, value: Any) -> Put:
         """The change that records any JSON under a key, to be written with the effect itself."""
@@ -141,8 +141,6 @@ class Effects:
         self._noted[call.key] = replace(call, done=True, response=response).encode()
 
     async def _calls(self) -> list[Call]:
-        if not self.again:
-            return []
         recorded = await self._recorded()
         return [
             Call(key=key, **{**found["call"], "about": tuple(found["call"]["about"])})
@@ -151,6 +149,9 @@ class Effects:
         ]
 
     async def _recorded(self) -> dict[str, Any]:
+        """What earlier runs have recorded, by key; the first run reads nothing."""
+        if not self.again:
+            return {}
         if self._earlier is None:
             records = await self._store.scan(KIND, f"{self._key}#", limit=MOST)
             self._earlier = {record.key: decode(record.body) for record in records}

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key
@@ -112,7 +111,9 @@ class Inbox:
         if task is None:
             if len(self._open) >= self._limits.open_turns:
                 raise TooBusy()
-            task = self._begun(key, self._taken(activity, identity, key, said))
+            task = self._tasks.start(self._taken(activity, identity, key, said))
+            self._open[key] = task
+            task.add_done_callback(lambda _: self._open.pop(key, None))
         return await self._tasks.result(task)
 
     async def take_up(self) -> None:
@@ -129,11 +130,6 @@ class Inbox:
             except SkillsHostError:
                 # The host stops: others can have it when it has.
                 self._leases.leave(record)
-
-    def _begun(self, key: str, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        task = self._open[key] = self._tasks.start(work)
-        task.add_done_callback(lambda _: self._open.pop(key, None))
-        return task
 
     def _key(self, activity: Activity, identity: Identity) -> str:
         # A consumer gives the activities it makes by itself the id of the one that caused them:

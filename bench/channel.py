@@ -22,7 +22,7 @@ from skills_host.transport import Client, Request
 
 __all__ = ["Channel", "Peer", "Sample"]
 
-TURN_SECONDS = 20.0
+TURN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,44 @@ class Channel:
         sample.turns = list(turns)
         return sample
 
+    async def paced(self, peer: Peer, *, users: int, rate: float, seconds: float) -> Sample:
+        """Let `users` begin `rate` turns a second between them for so many `seconds`.
+
+        A user who is still waiting for an answer begins the next turn late. Raises as `load`.
+        """
+        sample, pause = Sample(seconds=seconds), users / rate
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.TaskGroup() as talking:
+                for number in range(users):
+                    first = began + pause * number / users
+                    talking.create_task(
+                        self._talk_slowly(peer, sample, first, pause, began + seconds)
+                    )
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return sample
+
+    async def _talk_slowly(
+        self, peer: Peer, sample: Sample, at: float, pause: float, until: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        conversation = f"c{next(self._numbers)}"
+        for text in peer.opening:
+            await self._turn(peer, conversation, text, expected="")
+        while at < until:
+            await asyncio.sleep(max(0.0, at - loop.time()))
+            text = f"say number{next(self._numbers)}x"
+            sample.turns.append(await self._turn(peer, conversation, text, expected=text))
+            at += pause
+
     async def _talk(self, peer: Peer, sample: Sample, over: asyncio.Event) -> None:
         conversation = f"c{next(self._numbers)}"
         for text in peer.opening:
             await self._turn(peer, conversation, text, expected="")
         while not over.is_set():
-            text = f"message {next(self._numbers)} of many"
+            # No number of its own: some SDKs take such words for a date.
+            text = f"say number{next(self._numbers)}x"
             sample.turns.append(await self._turn(peer, conversation, text, expected=text))
 
     async def _turn(self, peer: Peer, conversation: str, text: str, *, expected: str) -> float:
@@ -158,7 +190,8 @@ class Channel:
             "localTimestamp": now,
             "localTimezone": "Europe/Berlin",
             "serviceUrl": self.service_url,
-            "channelId": "directline",
+            # Where the SDKs behave alike: they know what is special about some channels.
+            "channelId": "slack",
             "from": {"id": f"user-{conversation}", "name": "A user", "role": "user"},
             "conversation": {"id": conversation},
             "recipient": {"id": peer.bot_id, "name": "root", "role": "bot"},

@@ -26,17 +26,18 @@ JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 def create_root(send: Send, *, public_url: str, skill_url: str) -> Quart:
-    """A root that forwards what users say to one skill, and what the skill says to the channel."""
+    """A root that forwards what users say to one skill, and what the skill says to the channel.
+
+    Its second door asks the skill for its replies in the answer.
+    """
     app = Quart(__name__)
     conversations: dict[str, dict[str, Any]] = {}
     callback_url = f"{public_url}/api/skills/"
 
-    @app.post("/api/messages")
-    async def messages() -> tuple[str, int]:
-        activity = wire.decode(await received())
+    def forwarded(activity: dict[str, Any]) -> dict[str, Any]:
         handle = "h" + activity["conversation"]["id"]
         conversations[handle] = activity
-        forwarded = activity | {
+        return activity | {
             "conversation": activity["conversation"] | {"id": handle},
             "serviceUrl": callback_url,
             "recipient": activity["recipient"] | {"role": "skill"},
@@ -47,32 +48,44 @@ def create_root(send: Send, *, public_url: str, skill_url: str) -> Quart:
                 "serviceUrl": activity["serviceUrl"],
             },
         }
-        await post(send, skill_url, forwarded)
-        return "", 200
 
-    @app.post("/api/skills/v3/conversations/<handle>/activities/<activity_id>")
-    async def callback(handle: str, activity_id: str) -> tuple[bytes, int, dict[str, str]]:
-        activity = wire.decode(await received())
-        user = conversations[handle]
+    async def relayed(activity: dict[str, Any], user: dict[str, Any], reply_to_id: str) -> bytes:
         restored = activity | {
             "conversation": user["conversation"],
             "serviceUrl": user["serviceUrl"],
             "from": user["recipient"],
             "recipient": user["from"],
-            "replyToId": activity_id,
+            "replyToId": reply_to_id,
         }
-        answer = await post(send, reply_url(user), restored)
-        return answer, 200, JSON
+        return await post(send, reply_url(user), restored)
+
+    @app.post("/api/messages")
+    async def messages() -> tuple[str, int]:
+        await post(send, skill_url, forwarded(wire.decode(await received())))
+        return "", 200
+
+    @app.post("/api/replies")
+    async def replies() -> tuple[str, int]:
+        user = wire.decode(await received())
+        answer = await post(send, skill_url, forwarded(user) | {"deliveryMode": "expectReplies"})
+        for activity in wire.decode(answer)["activities"]:
+            await relayed(activity, user, user["id"])
+        return "", 200
+
+    @app.post("/api/skills/v3/conversations/<handle>/activities/<activity_id>")
+    async def callback(handle: str, activity_id: str) -> tuple[bytes, int, dict[str, str]]:
+        activity = wire.decode(await received())
+        return await relayed(activity, conversations[handle], activity_id), 200, JSON
 
     return app
 
 
 def create_skill(send: Send) -> Quart:
-    """A skill that answers each message with its text, by one call to the root."""
+    """A skill that answers each message with its text: by a call to the root, or in the answer."""
     app = Quart(__name__)
 
     @app.post("/api/messages")
-    async def messages() -> tuple[str, int]:
+    async def messages() -> tuple[bytes, int, dict[str, str]]:
         activity = wire.decode(await received())
         reply = {
             "type": "message",
@@ -84,8 +97,10 @@ def create_skill(send: Send) -> Quart:
             "recipient": activity["from"],
             "replyToId": activity["id"],
         }
+        if activity.get("deliveryMode") == "expectReplies":
+            return wire.encode({"activities": [reply]}), 200, JSON
         await post(send, reply_url(activity), reply)
-        return "", 200
+        return b"", 200, JSON
 
     return app
 

@@ -1,4 +1,4 @@
-"""Processes under measurement: started, waited for, sampled and ended."""
+"""Processes under measurement: started, waited for, sampled with all their children, and ended."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Measured", "Usage", "free_port", "new_loop"]
+import psutil
 
-READY_SECONDS = 20.0
+__all__ = ["OURS", "Measured", "Usage", "free_port", "new_loop"]
+
+OURS = (sys.executable, "-m", "skills_host.cli")
+READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since it started: CPU in seconds, resident memory in bytes."""
+    """What a process has used since it started: CPU in seconds, resident memory in bytes.
+
+    `largest` is the memory of the largest of its processes, `files` what they have open.
+    """
 
     cpu: float
     rss: int
+    largest: int
+    files: int
 
 
 class Measured:
@@ -43,13 +52,13 @@ class Measured:
         self.name = name
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, *command]
-        self._log = folder / f"{name}.log"
+        self.log = folder / f"{name}.log"
+        self._command = list(command)
         self._environ = dict(os.environ if environ is None else environ)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as log:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -99,27 +108,16 @@ class Measured:
         return True
 
     def usage(self) -> Usage:
-        """What the process, all its threads included, has used up to now."""
-        pid = self._started.pid
-        return _usage_from_proc(pid) if Path("/proc/self/stat").exists() else _usage_from_ps(pid)
-
-
-def _usage_from_proc(pid: int) -> Usage:
-    # The name in parentheses may hold spaces; what follows it is counted from there.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-
-
-def _usage_from_ps(pid: int) -> Usage:
-    shown = subprocess.run(
-        ["ps", "-o", "time=,rss=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
-    clock, kilobytes = shown.stdout.split()
-    cpu = 0.0
-    for part in clock.split(":"):
-        cpu = cpu * 60 + float(part)
-    return Usage(cpu, int(kilobytes) * 1024)
+        """What the process and its children, all their threads included, have used up to now."""
+        first = psutil.Process(self._started.pid)
+        cpu, sizes, files = 0.0, [0], 0
+        for process in (first, *first.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                sizes.append(process.memory_info().rss)
+                files += process.num_fds()
+        return Usage(cpu, sum(sizes), max(sizes), files)
 
 
 def free_port() -> int:

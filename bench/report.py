@@ -1,20 +1,24 @@
-"""From rounds to medians, and from medians to a table or JSON."""
+"""From rounds to medians, and from medians to tables: for people, for programs, for the docs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from typing import Any
 
-__all__ = ["Figures", "Round", "as_json", "as_table", "figures_of"]
+__all__ = ["Figures", "Measured", "Round", "as_json", "as_table", "figures_of", "measured_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One system at one number of users: CPU in seconds over the measured time, memory in bytes."""
+    """One system, asked in one way by so many users at once.
+
+    CPU in seconds over the measured time, memory in bytes: of all processes of root and skill.
+    """
 
     system: str
+    way: str
     users: int
     seconds: float
     turns: Sequence[float]
@@ -26,7 +30,10 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Medians over the rounds: CPU and latency in milliseconds, memory in megabytes."""
+    """Medians over the rounds: CPU and latency in milliseconds, memory in megabytes.
+
+    `spread` is how far CPU per turn of the root went from its median, as a part of it.
+    """
 
     turns_per_second: float
     root_cpu: float
@@ -36,77 +43,87 @@ class Figures:
     p99: float
     root_rss: float
     skill_rss: float
+    spread: float
+
+
+Measured = Mapping[tuple[str, int, str], Figures]
+"""The figures by way of asking, users at once, and system."""
 
 
 def figures_of(rounds: Sequence[Round]) -> Figures:
-    """The figures of one system at one number of users, from all its rounds."""
+    """The figures of all rounds of one system, asked in one way by one number of users."""
     latencies = sorted(turn for each in rounds for turn in each.turns)
     cuts = quantiles(latencies, n=100, method="inclusive")
+    costs = [each.root_cpu / len(each.turns) * 1e3 for each in rounds]
+    middle = median(costs)
     return Figures(
         turns_per_second=median(len(each.turns) / each.seconds for each in rounds),
-        root_cpu=median(each.root_cpu / len(each.turns) for each in rounds) * 1e3,
+        root_cpu=middle,
         skill_cpu=median(each.skill_cpu / len(each.turns) for each in rounds) * 1e3,
         p50=cuts[49] * 1e3,
         p95=cuts[94] * 1e3,
         p99=cuts[98] * 1e3,
         root_rss=max(each.root_rss for each in rounds) / 1e6,
         skill_rss=max(each.skill_rss for each in rounds) / 1e6,
+        spread=max(abs(cost - middle) for cost in costs) / middle if middle else 0.0,
     )
 
 
-def _grouped(rounds: Sequence[Round]) -> dict[int, dict[str, Figures]]:
-    """Users → system → figures."""
-    pairs = sorted({(each.users, each.system) for each in rounds})
-    grouped: dict[int, dict[str, Figures]] = {users: {} for users, _ in pairs}
-    for users, system in pairs:
-        own = [each for each in rounds if (each.users, each.system) == (users, system)]
-        grouped[users][system] = figures_of(own)
-    return grouped
+def measured_of(rounds: Sequence[Round]) -> Measured:
+    """The figures of everything that was measured, in the order in which it was first."""
+    keys = dict.fromkeys((each.way, each.users, each.system) for each in rounds)
+    return {
+        key: figures_of([each for each in rounds if (each.way, each.users, each.system) == key])
+        for key in keys
+    }
 
 
-def _ratio(ours: Figures, floor: Figures) -> Figures:
-    one, other = asdict(ours), asdict(floor)
-    return Figures(**{name: one[name] / other[name] if other[name] else 0.0 for name in one})
+def as_table(measured: Measured) -> str:
+    """A Markdown table for each way of asking; CPU beside the floor's in the same run."""
+    return "\n\n".join(_table(measured, way) for way in dict.fromkeys(key[0] for key in measured))
 
 
-def as_table(rounds: Sequence[Round]) -> str:
-    """A table for people: the floor, ours, and ours divided by the floor."""
+def _table(measured: Measured, way: str) -> str:
     lines = [
-        "              turns/s   CPU per turn, ms    latency, ms             memory, MB",
-        "at once                    root   skill     p50     p95     p99     root   skill",
+        f"**{way}**",
+        "",
+        "| at once | system | turns/s | root CPU ms | × floor | ± | skill CPU ms | p50 ms | p95 ms"
+        " | p99 ms | root MB | skill MB |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for users, systems in _grouped(rounds).items():
-        lines.append("")
-        shown = [(name, systems[name]) for name in ("floor", "ours") if name in systems]
-        lines += [_line(users, name, figures, ".2f") for name, figures in shown]
-        if len(shown) == 2:
-            lines.append(_line(users, "ratio", _ratio(systems["ours"], systems["floor"]), ".2f"))
+    for (asked, users, system), figures in sorted(measured.items(), key=lambda item: item[0][1]):
+        if asked == way:
+            lines.append(_row(users, system, figures, measured.get((way, users, "floor"))))
     return "\n".join(lines)
 
 
-def _line(users: int, name: str, figures: Figures, form: str) -> str:
-    is_ratio = name == "ratio"
-    rate = f"{figures.turns_per_second:.2f}" if is_ratio else f"{figures.turns_per_second:.0f}"
-    memory = form if is_ratio else ".0f"
-    return (
-        f"{'' if is_ratio else users:>4}  {name:<6} {rate:>8}"
-        f"  {figures.root_cpu:>6{form}}  {figures.skill_cpu:>6{form}}"
-        f"  {figures.p50:>6{form}}  {figures.p95:>6{form}}  {figures.p99:>6{form}}"
-        f"   {figures.root_rss:>6{memory}}  {figures.skill_rss:>6{memory}}"
-    )
+def _row(users: int, system: str, figures: Figures, floor: Figures | None) -> str:
+    ratio = f"{figures.root_cpu / floor.root_cpu:.2f}" if floor and floor.root_cpu else "–"
+    cells = [
+        str(users),
+        system,
+        f"{figures.turns_per_second:.0f}",
+        f"{figures.root_cpu:.2f}",
+        ratio,
+        f"{figures.spread:.0%}",
+        f"{figures.skill_cpu:.2f}",
+        *(f"{value:.1f}" for value in (figures.p50, figures.p95, figures.p99)),
+        f"{figures.root_rss:.0f}",
+        f"{figures.skill_rss:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def as_json(rounds: Sequence[Round], *, conditions: dict[str, Any]) -> dict[str, Any]:
-    """Everything in the table, and the conditions, for a program."""
-    grouped = _grouped(rounds)
+def as_json(
+    measured: Measured, *, conditions: dict[str, Any], verdicts: Sequence[Any]
+) -> dict[str, Any]:
+    """Everything in the tables, and the conditions, for a program."""
     results = [
-        {"users": users, "system": system, **asdict(figures)}
-        for users, systems in grouped.items()
-        for system, figures in systems.items()
+        {"way": way, "users": users, "system": system, **asdict(figures)}
+        for (way, users, system), figures in measured.items()
     ]
-    ratios = [
-        {"users": users, **asdict(_ratio(systems["ours"], systems["floor"]))}
-        for users, systems in grouped.items()
-        if {"ours", "floor"} <= systems.keys()
-    ]
-    return {"conditions": conditions, "results": results, "ratios": ratios}
+    return {
+        "conditions": conditions,
+        "results": results,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }

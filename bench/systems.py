@@ -1,42 +1,73 @@
-"""The two systems that are compared: the floor, and the host as its command line starts it."""
+"""The contestants that are ours: the floor, and the host as its command line starts it."""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.channel import Peer
-from bench.processes import Measured, free_port
-from skills_host.transport import Client, Request
+from bench.database import temporary_database
+from bench.lab import Lab
+from bench.processes import OURS, Measured, free_port
 
-__all__ = ["SYSTEMS", "System", "floor", "ours"]
+__all__ = [
+    "DIRECT",
+    "EXPECT_REPLIES",
+    "HOSTS",
+    "NORMAL",
+    "Host",
+    "System",
+    "floor",
+    "host",
+]
 
+NORMAL, EXPECT_REPLIES, DIRECT = "normal", "expectReplies", "direct"
 ECHO = Path(__file__).parent.parent / "skills" / "echo.py"
-COMMAND = ("-m", "skills_host.cli")
-ROOT_ID = "a0000000-0000-4000-8000-000000000001"
-SKILL_ID = "b0000000-0000-4000-8000-000000000001"
+REDIS = os.environ.get("SKILLS_HOST_TEST_REDIS", "redis://127.0.0.1:6379/9")
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A root and a skill that run, and how the channel reaches the root."""
+    """A root and a skill that run; by way of asking, its door and the process behind that.
+
+    The ways are the deliveries, and `direct`: the skill without a root before it.
+    """
 
     name: str
-    peer: Peer
-    root: Measured
+    doors: Mapping[str, Peer]
+    roots: Mapping[str, Measured]
     skill: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One way to run the host: what its root's store is, and how many processes it has."""
+
+    name: str
+    is_postgres: bool = False
+    workers: int = 1
+
+    @property
+    def apps(self) -> list[str]:
+        """The names of the apps that its processes need."""
+        return [f"{self.name}-root", f"{self.name}-skill"]
+
+
+HOSTS = {
+    host.name: host
+    for host in (Host("ours"), Host("ours-pg", is_postgres=True), Host("ours-2", workers=2))
+}
 
 
 @asynccontextmanager
 async def floor(*, folder: Path, service_url: str) -> AsyncIterator[System]:
     """The bare pair of `bench/floor.py`."""
     root_port, skill_port = free_port(), free_port()
-    module = ["-m", "bench.floor"]
+    module = [sys.executable, "-m", "bench.floor"]
     skill = Measured(
         "floor-skill",
         [*module, "skill", "--port", str(skill_port)],
@@ -53,89 +84,87 @@ async def floor(*, folder: Path, service_url: str) -> AsyncIterator[System]:
         for process in (skill, root):
             stack.enter_context(process)
             await process.ready()
-        yield System("floor", Peer("floor", f"{root.url}/api/messages", "root"), root, skill)
+        doors = {
+            NORMAL: Peer("floor", f"{root.url}/api/messages", "root"),
+            EXPECT_REPLIES: Peer("floor", f"{root.url}/api/replies", "root"),
+            DIRECT: Peer("floor", f"{skill.url}/api/messages", "skill"),
+        }
+        roots = {NORMAL: root, EXPECT_REPLIES: root, DIRECT: skill}
+        yield System("floor", doors, roots, skill)
 
 
 @asynccontextmanager
-async def ours(*, folder: Path, service_url: str) -> AsyncIterator[System]:
-    """`skills-host lab`, `skills-host run skills/echo.py` and `skills-host serve`."""
-    secret = {ROOT_ID: secrets.token_urlsafe(24), SKILL_ID: secrets.token_urlsafe(24)}
-    mint_secret = secrets.token_urlsafe(24)
-    environ = os.environ | {
-        "SKILLS_HOST_LAB_MINT": mint_secret,
-        "SKILLS_HOST_LAB_APPS": json.dumps(
-            [{"app_id": app_id, "secret": text} for app_id, text in secret.items()]
-        ),
-    }
-    lab_port, root_port, skill_port = free_port(), free_port(), free_port()
-    lab = Measured(
-        "lab",
-        [*COMMAND, "lab", "--http", f"127.0.0.1:{lab_port}"],
-        port=lab_port,
-        folder=folder,
-        environ=environ,
-    )
-    root_config, skill_config = folder / "root.toml", folder / "skill.toml"
+async def host(
+    kind: Host, *, lab: Lab, folder: Path, service_url: str, launcher: tuple[str, ...] = OURS
+) -> AsyncIterator[System]:
+    """`skills-host run skills/echo.py` and `skills-host serve`; the skill keeps SQLite."""
+    root_name, skill_name = kind.apps
+    root_port, skill_port = free_port(), free_port()
+    root_config, skill_config = folder / f"{root_name}.toml", folder / f"{skill_name}.toml"
+    several = ["--workers", str(kind.workers)] if kind.workers > 1 else []
     skill = Measured(
-        "skill",
-        [*COMMAND, "run", str(ECHO), "--config", str(skill_config)],
+        skill_name,
+        [*OURS, "run", str(ECHO), "--config", str(skill_config)],
         port=skill_port,
         folder=folder,
     )
     root = Measured(
-        "root", [*COMMAND, "serve", "--config", str(root_config)], port=root_port, folder=folder
-    )
-    root_config.write_text(
-        _config(folder, root, "root", lab_url=lab.url, app_id=ROOT_ID, secret=secret[ROOT_ID])
-        + f'[skills.echo]\nendpoint = "{skill.url}/api/messages"\napp_id = "{SKILL_ID}"\n'
-        + 'phrases = ["echo"]\n'
-    )
-    skill_config.write_text(
-        _config(folder, skill, "skill", lab_url=lab.url, app_id=SKILL_ID, secret=secret[SKILL_ID])
-        + f'allowed_callers = ["{ROOT_ID}"]\n'
+        root_name,
+        [*launcher, "serve", "--config", str(root_config), *several],
+        port=root_port,
+        folder=folder,
     )
     with ExitStack() as stack:
-        for process in (lab, skill, root):
+        url, extra = f"sqlite:///{folder}/{root_name}.db", ""
+        if kind.is_postgres:
+            url = stack.enter_context(temporary_database())
+            extra = f'[coordination]\nurl = "{REDIS}"\n'
+        root_id, skill_id = lab.apps[root_name].app_id, lab.apps[skill_name].app_id
+        root_config.write_text(
+            _config(root, "root", url, lab=lab, app=root_name) + extra + _skills(skill, skill_id)
+        )
+        skill_config.write_text(
+            _config(skill, "skill", f"sqlite:///{folder}/{skill_name}.db", lab=lab, app=skill_name)
+            + f'allowed_callers = ["{root_id}"]\n'
+        )
+        for process in (skill, root):
             stack.enter_context(process)
             await process.ready()
-        token = await _channel_token(lab.url, mint_secret, service_url=service_url)
-        peer = Peer("ours", f"{root.url}/api/messages", ROOT_ID, opening=("echo",), token=token)
-        yield System("ours", peer, root, skill)
+        root_token = await lab.channel_token(root_name, service_url=service_url)
+        skill_token = await lab.channel_token(skill_name, service_url=service_url)
+        root_url = f"{root.url}/api/messages"
+        doors = {
+            NORMAL: Peer(kind.name, root_url, root_id, opening=("echo",), token=root_token),
+            EXPECT_REPLIES: Peer(
+                kind.name, root_url, root_id, opening=("replies",), token=root_token
+            ),
+            DIRECT: Peer(kind.name, f"{skill.url}/api/messages", skill_id, token=skill_token),
+        }
+        yield System(kind.name, doors, {NORMAL: root, EXPECT_REPLIES: root, DIRECT: skill}, skill)
 
 
-def _config(
-    folder: Path, process: Measured, kind: str, *, lab_url: str, app_id: str, secret: str
-) -> str:
+def _skills(skill: Measured, app_id: str) -> str:
+    """One skill under two names, one for each delivery."""
+    where = f'endpoint = "{skill.url}/api/messages"\napp_id = "{app_id}"\n'
+    return (
+        f'[skills.echo]\n{where}phrases = ["echo"]\n'
+        f'[skills.replies]\n{where}phrases = ["replies"]\ndelivery = "expectReplies"\n'
+    )
+
+
+def _config(process: Measured, kind: str, store: str, *, lab: Lab, app: str) -> str:
     """A settings file up to the end of its one bot's table."""
     return f"""
 [host]
 bind = "127.0.0.1:{process.port}"
 [store]
-url = "sqlite:///{folder}/{kind}.db"
+url = "{store}"
 [cloud]
-login_url = "{lab_url}"
-entra_metadata = "{lab_url}/common/v2.0/.well-known/openid-configuration"
-channel_metadata = "{lab_url}/v1/.well-known/openidconfiguration"
+login_url = "{lab.url}"
+entra_metadata = "{lab.url}/common/v2.0/.well-known/openid-configuration"
+channel_metadata = "{lab.url}/v1/.well-known/openidconfiguration"
 [bots.{kind}]
 kind = "{kind}"
-app_id = "{app_id}"
-credential = {{ secret = "{secret}" }}
+app_id = "{lab.apps[app].app_id}"
+credential = {{ secret = "{lab.apps[app].secret}" }}
 """
-
-
-async def _channel_token(lab_url: str, mint_secret: str, *, service_url: str) -> str:
-    wanted = {"kind": "channel", "audience": ROOT_ID, "service_url": service_url}
-    headers = {"Authorization": f"Bearer {mint_secret}", "Content-Type": "application/json"}
-    body = json.dumps(wanted).encode()
-    client = Client()
-    try:
-        answer = await client(Request("POST", f"{lab_url}/lab/tokens", headers, body))
-    finally:
-        await client.close()
-    if not answer.ok:
-        raise RuntimeError(f"the lab answered {answer.status}")
-    return str(json.loads(answer.body)["token"])
-
-
-SYSTEMS = {"floor": floor, "ours": ours}
-"""By name, in the order of an odd round."""

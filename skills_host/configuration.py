@@ -33,6 +33,7 @@ BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+):([0-9]{1,5})")
 
 VERBATIM = ("__SECRET", "__PASSWORD")
 SECRETS = ("secret", "password")
+MODEL_SECRET = ("routing", "model", "secret")
 CONTENTS = ("certificate", "key")
 PEM = "-----BEGIN "
 # A PFX file in base64: its outermost length takes two bytes, and no path is as long.
@@ -127,8 +128,8 @@ def _expanded(text: str, environ: Mapping[str, str], where: Where) -> str:
 
 def _secret(written: str, text: str, where: Where, read_secret: Callable[[str], str]) -> str:
     """The text, or for a secret written as `@path` the content of that file."""
-    is_secret = where[:2] == ("host", "keys") or _is_credential(where, SECRETS)
-    if not is_secret or not written.startswith("@"):
+    is_secret = where[:2] == ("host", "keys") or where == MODEL_SECRET
+    if not (is_secret or _is_credential(where, SECRETS)) or not written.startswith("@"):
         return text
     try:
         return read_secret(text[1:]).strip()
@@ -310,6 +311,7 @@ def _rooted(settings: Settings, base: Path) -> Settings:
 
 
 def _rooted_skill(skill: SkillSettings, base: Path) -> SkillSettings:
-    if skill.manifest is None:
-        return skill
-    return skill.model_copy(update={"manifest": str(base / skill.manifest)})
+    rooted: dict[str, object] = {"example_files": tuple(str(base / f) for f in skill.example_files)}
+    if skill.manifest is not None:
+        rooted["manifest"] = str(base / skill.manifest)
+    return skill.model_copy(update=rooted)

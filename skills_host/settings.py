@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from skills_host.clouds import CLOUDS, Address, AppId, Cloud, Model, canonical_app_id
+from skills_host.routing_settings import RoutingSettings, SkillRouting
 
 __all__ = [
     "CLOUDS",
@@ -275,11 +276,11 @@ class SkillTexts(Model):
     ended: str | None = None
 
 
-class SkillSettings(Model):
+class SkillSettings(SkillRouting):
     """`[skills.NAME]`: one skill that the root bots of this host may call.
 
     Either `manifest` (a file) or `endpoint` and `app_id` say where it is.
-    `phrases` are what users say to start it; `texts` replace what the root says about it.
+    `texts` replace what the root says about it.
     """
 
     manifest: str | None = None
@@ -288,7 +289,6 @@ class SkillSettings(Model):
     tenants: tuple[AppId, ...] = ()
     title: str | None = None
     description: str | None = None
-    phrases: tuple[str, ...] = ()
     texts: SkillTexts = SkillTexts()
     seconds: Seconds | None = None
     idle_seconds: Seconds | None = None
@@ -315,6 +315,7 @@ class Settings(Model):
     cloud: Cloud = Cloud()
     bots: Table[BotSettings] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)
+    routing: RoutingSettings = RoutingSettings()
 
     @property
     def default_bot(self) -> str:

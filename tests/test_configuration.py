@@ -617,3 +617,13 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
         load_settings(tmp_path / "none.toml", {})
+
+
+def test_secret_of_the_language_model_may_be_a_file() -> None:
+    toml = {"routing": {"model": {"url": "http://127.0.0.1:1/v1", "model": "m", "secret": "@k"}}}
+    settings = settings_of(toml, read_secret=lambda path: f"of {path}\n")
+
+    assert settings.routing.model is not None
+    assert settings.routing.model.secret is not None
+    assert settings.routing.model.secret.get_secret_value() == "of k"
+    assert "of k" not in repr(settings)

@@ -230,6 +230,57 @@ def test_a_delivery_is_one_that_we_speak() -> None:
     assert "delivery" in faults(SkillSettings, SKILL | {"delivery": "pigeon"})
 
 
+# Routing
+
+
+def test_routing_is_closed_to_nothing_by_default() -> None:
+    """A skill without grants is everyone's, keeps the floor, and is told nothing of a decision."""
+    skill = SkillSettings.model_validate(SKILL)
+
+    assert (skill.interruption, skill.context, skill.grants) == ("never", (), ())
+    assert skill.accepts is None
+
+
+@pytest.mark.parametrize("examples", [["what a day"], {"": ["what a day"]}])
+def test_examples_are_a_list_or_by_locale(examples: object) -> None:
+    skill = SkillSettings.model_validate(SKILL | {"examples": examples})
+
+    assert skill.examples == {"": ("what a day",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("aliases", ["two words"]), ("aliases", ["x" * 65]), ("patterns", ["x" * 501])],
+        *[("patterns", ["x"] * 101), ("examples", [""]), ("examples", {"en": ["x" * 501]})],
+        *[("interruption", "maybe"), ("max_turns", 0), ("context", ["history"])],
+        *[("grants", [{"tenants": ["contoso"]}]), ("grants", [{"groups": ["x"]}])],
+    ],
+)
+def test_what_routing_does_not_know_is_refused(name: str, value: object) -> None:
+    assert name in faults(SkillSettings, SKILL | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("threshold", 1.1), ("engine", "magic"), ("margin", -1)],
+    ],
+)
+def test_how_examples_decide_is_bounded(name: str, value: object) -> None:
+    assert name in faults(Settings, {"routing": {"examples": {name: value}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("url", "http://models.example/v1"), ("seconds", 31), ("candidates", 1000)],
+)
+def test_a_language_model_is_bounded(name: str, value: object) -> None:
+    model = {"url": "https://models.example/v1", "model": "small", name: value}
+
+    assert name in faults(Settings, {"routing": {"model": model}})
+
+
 # Values
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.errors import SettingsError
+from skills_host.routing_settings import ContextPart, Grant, Help, Interruption, SkillRouting
 from skills_host.settings import (
     Delivery,
     Operation,
@@ -28,7 +29,7 @@ class Skill:
     """A skill as a root knows it.
 
     `seconds` is its own deadline, `idle_seconds` and `total_seconds` how long it may stay silent
-    and have the floor; None for the host's.
+    and have the floor; None for the host's. From `aliases` on, it is as in `SkillRouting`.
     """
 
     name: str
@@ -46,6 +47,17 @@ class Skill:
     total_seconds: float | None = None
     retry: Retry = Retry.NEVER
     operations: Mapping[Operation, Policy] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    example_files: tuple[str, ...] = ()
+    interruption: Interruption = Interruption.NEVER
+    help: Help = Help.SKILL
+    max_turns: int | None = None
+    context: tuple[ContextPart, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    accepts: tuple[str, ...] | None = None
+    fan_out: bool = False
 
 
 def skills_of(settings: Settings, read: Callable[[str], Manifest]) -> dict[str, Skill]:
@@ -89,7 +101,6 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         app_id=app_id,
         endpoint=endpoint,
         description=description or "",
-        phrases=given.phrases,
         texts=given.texts,
         tenants=frozenset(given.tenants),
         delivery=given.delivery,
@@ -99,4 +110,5 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         idle_seconds=given.idle_seconds,
         total_seconds=given.total_seconds,
         retry=given.retry,
+        **{name: getattr(given, name) for name in SkillRouting.model_fields},
     )

@@ -25,6 +25,7 @@ from skills_host.configured import (
     World,
     configured_credentials,
     configured_skills,
+    configured_words,
     credential_in,
     trusts_lab,
     verifier_of,
@@ -117,6 +118,9 @@ class _Host:
         self._credentials = configured_credentials(settings, world, credentials)
         self._lab = trusts_lab(settings, self._skills)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
+        for bot in self._bots.values():
+            if isinstance(bot, Root):
+                bot.listen_for(configured_words(settings))
         if unknown := set(bots) - set(settings.bots):
             raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
         self._store = store_from_url(settings.store.url, now=world.now)

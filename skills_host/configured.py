@@ -17,6 +17,7 @@ from skills_host.auth.verify import Verifier
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.consumer.manifest.readers import read_manifest
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
+from skills_host.consumer.routing.reserved import Phrases, ReservedKind
 from skills_host.errors import SettingsError
 from skills_host.settings import BotSettings, Settings
 from skills_host.transport import Send, is_loopback
@@ -25,6 +26,7 @@ __all__ = [
     "World",
     "configured_credentials",
     "configured_skills",
+    "configured_words",
     "credential_in",
     "trusts_lab",
     "verifier_of",
@@ -78,6 +80,14 @@ def credential_in(
 def configured_skills(settings: Settings) -> dict[str, Skill]:
     """The skills in the settings, with what their manifests say. Raises `SettingsError`."""
     return skills_of(settings, _read_manifest)
+
+
+def configured_words(settings: Settings) -> dict[str, Phrases]:
+    """The reserved words that settings give, by language and kind."""
+    return {
+        tag: {ReservedKind(kind): listed for kind, listed in given if listed is not None}
+        for tag, given in settings.routing.words.items()
+    }
 
 
 def verifier_of(

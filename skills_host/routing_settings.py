@@ -20,6 +20,7 @@ __all__ = [
     "ModelSettings",
     "RoutingSettings",
     "SkillRouting",
+    "WordSettings",
 ]
 
 # What a person writes by hand is far below; what would make a registration heavy is above.
@@ -67,12 +68,14 @@ def _by_locale(value: object) -> object:
 Tenant = Annotated[str, BeforeValidator(_tenant)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 PatternText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+WordList = Annotated[tuple[Words, ...], Field(max_length=MOST_PATTERNS)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 Examples = Annotated[
     Mapping[str, Annotated[tuple[Words, ...], Field(max_length=MOST_EXAMPLES)]],
     BeforeValidator(_by_locale),
 ]
 """Utterances by locale; those under the empty one count in all."""
+LocaleTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -146,6 +149,28 @@ class ModelSettings(Model):
         return url.rstrip("/")
 
 
+class WordSettings(Model):
+    """`[routing.words.LOCALE]`: what users say to the root itself in one language.
+
+    What is given replaces the words that are known for it without a setting; `[]` is none. In
+    `switch`, `{skill}` stands for the name of the skill to switch to.
+    """
+
+    cancel: WordList | None = None
+    start_over: WordList | None = None
+    help: WordList | None = None
+    list: WordList | None = None
+    switch: WordList | None = None
+
+    @field_validator("switch")
+    @classmethod
+    def _with_name(cls, switch: WordList | None) -> WordList | None:
+        for phrase in switch or ():
+            if "{skill}" not in phrase or not phrase.replace("{skill}", "").strip():
+                raise ValueError("each phrase needs words and {skill}")
+        return switch
+
+
 class RoutingSettings(Model):
     """`[routing]`: how the roots of this host find the skill that a message is for.
 
@@ -156,5 +181,6 @@ class RoutingSettings(Model):
     locale: str = "en"
     fallback: str = ""
     log_text: bool = False
+    words: Mapping[LocaleTag, WordSettings] = Field(default_factory=dict)
     examples: ExamplesSettings = ExamplesSettings()
     model: ModelSettings | None = None

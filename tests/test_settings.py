@@ -281,6 +281,17 @@ def test_a_language_model_is_bounded(name: str, value: object) -> None:
     assert name in faults(Settings, {"routing": {"model": model}})
 
 
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        *[("de", {"switch": ["wechsle"]}), ("de", {"switch": ["{skill}"]}), ("de", {"leave": []})],
+        *[("d", {}), ("de_CH", {}), ("de", {"cancel": "abbrechen"}), ("de", {"cancel": [""]})],
+    ],
+)
+def test_reserved_words_are_lists_by_language(tag: str, value: dict[str, Any]) -> None:
+    assert "words" in faults(Settings, {"routing": {"words": {tag: value}}})
+
+
 # Values
 
 

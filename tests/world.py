@@ -167,7 +167,7 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
             "host": {"bind": bind, "public_url": base, **toml.get("host", {})},
             "store": {"url": f"sqlite:///{folder / name}.db", **toml.get("store", {})},
             "cloud": CLOUD,
-            **{table: toml[table] for table in ("bots", "skills") if table in toml},
+            **{table: toml[table] for table in ("bots", "skills", "routing") if table in toml},
         },
         {},
     )
@@ -227,6 +227,8 @@ class Town:
         root: Root | None = None,
         limits: Mapping[str, Any] = MappingProxyType({}),
         store: Mapping[str, Any] = MappingProxyType({}),
+        routing: Mapping[str, Any] = MappingProxyType({}),
+        host: Mapping[str, Any] = MappingProxyType({}),
         base: str = ROOT,
         send: Send | None = None,
         **skills: Mapping[str, Any],
@@ -236,8 +238,9 @@ class Town:
         At another `base` it is a replica: on the same store, and known by the same address.
         """
         toml = {
-            "host": {"limits": dict(limits), "public_url": ROOT},
+            "host": {"limits": dict(limits), "public_url": ROOT, **host},
             "store": dict(store),
+            "routing": dict(routing),
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from skills_host.activity import Activity
 from skills_host.bot.handlers import Bot
@@ -11,8 +12,8 @@ from skills_host.consumer.conversations import Conversations, Floor
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.dialog import SkillDialogs
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.routing.reserved import Phrases, ReservedKind, ReservedWords
 from skills_host.consumer.routing.route import RouteKind, is_reserved, route
-from skills_host.consumer.routing.rules import words_of
 from skills_host.consumer.sso import Intercept
 from skills_host.consumer.texts import RootTexts, filled, introduced
 from skills_host.errors import VersionConflict
@@ -22,6 +23,7 @@ __all__ = ["Orchestrator", "Root", "RootTexts"]
 ATTEMPTS = 3
 # Nobody names a skill behind so many characters, and megabytes of words would keep others waiting.
 LISTENED = 4096
+WAYS_OUT = (ReservedKind.CANCEL, ReservedKind.START_OVER)
 OWN_TYPES = frozenset({"conversationUpdate", "installationUpdate", "contactRelationUpdate"})
 
 
@@ -30,17 +32,20 @@ class Root(Bot):
 
     Its own `on_message("…")` handlers come before the skills, a plain `on_message` after them;
     `on_end` is called when a skill is done (`turn.speaker`, `turn.activity.value` and `.code`).
+    `cancel` are the words that get a user out of a skill, in every language; `words` are reserved
+    words by language and kind. Both replace those that are known; settings come before both.
     """
 
     def __init__(
         self,
         *,
-        cancel: Collection[str] = ("cancel", "start over"),
+        cancel: Collection[str] | None = None,
+        words: Mapping[str, Phrases] = MappingProxyType({}),
         texts: RootTexts | None = None,
     ) -> None:
         super().__init__()
         self.texts = texts or RootTexts()
-        self.cancel = frozenset(map(words_of, cancel))
+        self.words = ReservedWords(words, cancel=cancel)
         self.intercept: Intercept | None = None
         self._skills: SkillDialogs | None = None
 
@@ -60,11 +65,15 @@ class Root(Bot):
         self.intercept = intercept
         return intercept
 
+    def listen_for(self, words: Mapping[str, Phrases]) -> None:
+        """Take the reserved words of the host's settings."""
+        self.words = self.words.replaced(words)
+
     def overtakes(self, activity: Activity) -> bool:
         """True for what must not wait for an open turn: words that cancel, and ends. Pure."""
         if activity.type == "message":
-            text = spoken(activity)
-            return len(text) <= LISTENED and is_reserved(text, self.cancel)
+            heard = self.words.heard(spoken(activity), activity.locale)
+            return heard is not None and heard.kind in WAYS_OUT
         return super().overtakes(activity)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from skills.echo import bot as echo_bot
 from skills_host import Activity, Root, Turn
 from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.routing.reserved import ReservedKind
 from skills_host.errors import SkillFailed
 from skills_host.transport import Request
 from skills_host.wire import decode
@@ -144,6 +146,36 @@ async def test_other_words_can_be_reserved(empty_town: Town) -> None:
 
     assert await town.say("cancel") == ["Echo: cancel"]
     assert await town.say("abbrechen!") == ["echo was cancelled."]
+
+
+@pytest.mark.parametrize(
+    ("text", "locale"),
+    [
+        *[
+            ("Abbrechen!", "de-CH"),
+            ("recommencer", "fr-FR"),
+            ("キャンセル", "ja"),
+            ("start over", ""),
+        ],
+        *[("cancelar", None), ("cancel", "nl")],
+    ],
+)
+async def test_cancel_in_the_users_language(town: Town, text: str, locale: str | None) -> None:
+    """As the channel says; any that is known where it says nothing."""
+    await town.say("echo")
+
+    assert await town.say(text, locale=locale) == ["echo was cancelled."]
+
+
+async def test_words_of_settings_come_before_those_of_code(empty_town: Town) -> None:
+    root = Root(words={"de": {ReservedKind.CANCEL: ["raus"]}})
+    await empty_town.start_skill("echo", echo_bot)
+    routing = {"words": {"de": {"cancel": ["weg hier"]}}}
+    await empty_town.start_root(root=root, routing=routing)
+    await empty_town.say("echo", locale="de")
+
+    assert await empty_town.say("raus", locale="de") == ["Echo: raus"]
+    assert await empty_town.say("Weg hier!", locale="de") == ["echo was cancelled."]
 
 
 async def test_configured_text_is_said(empty_town: Town) -> None:

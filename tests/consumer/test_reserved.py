@@ -107,6 +107,15 @@ def test_cancel_of_code_holds_in_every_language() -> None:
     assert words.heard("help", "de") == Reserved(ReservedKind.HELP)
 
 
+def test_settings_come_before_code() -> None:
+    words = ReservedWords({"de": {CANCEL: ["raus"]}}, cancel=["leave"])
+    replaced = words.replaced({"de": {CANCEL: ["weg"]}, "fr": {CANCEL: []}})
+
+    assert replaced.heard("weg", "de") == replaced.heard("leave", "es") == Reserved(CANCEL)
+    assert replaced.heard("raus", "de") is None
+    assert words.heard("raus", "de") == words.heard("leave", "fr-CA") == Reserved(CANCEL)
+
+
 @pytest.mark.parametrize("pattern", ["switch", "{skill}", " {skill}!"])
 def test_a_phrase_to_switch_with_needs_words_and_a_name(pattern: str) -> None:
     with pytest.raises(ValueError, match="skill"):

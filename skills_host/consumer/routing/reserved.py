@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from skills_host.consumer.routing.rules import words_of
 
-__all__ = ["LANGUAGES", "LONGEST", "Reserved", "ReservedKind", "ReservedWords"]
+__all__ = ["LANGUAGES", "LONGEST", "Phrases", "Reserved", "ReservedKind", "ReservedWords"]
 
 FALLBACK = "en"
 LONGEST = 4096  # characters that are looked at: megabytes of words would keep others waiting
@@ -245,10 +245,13 @@ class ReservedWords:
         if cancel is not None:
             for table in tables.values():
                 table |= {ReservedKind.CANCEL: cancel, ReservedKind.START_OVER: ()}
-        for tag, phrases in words.items():
-            own = {ReservedKind(kind): tuple(listed) for kind, listed in phrases.items()}
-            tables.setdefault(tag.lower(), {}).update(own)
-        self._spoken = {language: _Spoken.of(table) for language, table in tables.items()}
+        self._use(tables, words)
+
+    def replaced(self, words: Mapping[str, Phrases]) -> ReservedWords:
+        """The same with other words in some languages."""
+        copy = ReservedWords()
+        copy._use(self._tables, words)
+        return copy
 
     def heard(self, text: str, locale: str | None = None) -> Reserved | None:
         """What a user asks for who says only that; None if it is for somebody else.
@@ -266,6 +269,13 @@ class ReservedWords:
             if spoken is not None and (found := spoken.heard(said)) is not None:
                 return found
         return None
+
+    def _use(self, tables: Mapping[str, Phrases], words: Mapping[str, Phrases]) -> None:
+        self._tables = {tag: dict(phrases) for tag, phrases in tables.items()}
+        for tag, phrases in words.items():
+            own = {ReservedKind(kind): tuple(listed) for kind, listed in phrases.items()}
+            self._tables.setdefault(tag.lower(), {}).update(own)
+        self._spoken = {tag: _Spoken.of(table) for tag, table in self._tables.items()}
 
     def _languages(self, locale: str | None) -> Iterable[str]:
         if not locale:

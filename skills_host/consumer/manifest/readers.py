@@ -1,100 +1,81 @@
-"""Reading skill manifests of schema 2.x, and filling in the templates of our own."""
+"""Reading skill manifests of every generation, and filling in the templates of our own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from skills_host.consumer.manifest.addresses import PRIVATE_NETWORKS, Network
+from skills_host.consumer.manifest.document import Document, Node, scan
+from skills_host.consumer.manifest.findings import Findings
+from skills_host.consumer.manifest.generations import (
+    PUBLISHED,
+    declared_generation,
+    modernised,
+    shape_of,
+)
+from skills_host.consumer.manifest.members import members_read
+from skills_host.consumer.manifest.model import Generation, Manifest, Profile, Reading
+from skills_host.errors import SettingsError
+from skills_host.wire import encode
 
-from skills_host.consumer.manifest.model import Endpoint, Manifest
-from skills_host.errors import BadInput, SettingsError
-from skills_host.settings import Address, AppId
-from skills_host.wire import decode, decode_elements, decode_members, encode
-
-__all__ = ["MANIFEST_BYTES", "read_manifest", "rendered"]
+__all__ = ["MANIFEST_BYTES", "read", "read_manifest", "rendered"]
 
 MANIFEST_BYTES = 512 * 1024
 
-_Text = Annotated[str, Field(min_length=1)]
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = re.compile(r"\$\{(\w+)\}")
+_UNPUBLISHED = frozenset(
+    {Generation.V1, Generation.PROTOTYPE_FIRST, Generation.PROTOTYPE, Generation.V2_1_PREVIEW_0}
+)
 
 
-class _Endpoint(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+def read(
+    data: bytes,
+    *,
+    profile: Profile = Profile.COMPAT,
+    dev: bool = False,
+    networks: Sequence[Network] = (),
+) -> Reading:
+    """What `data` says, judged by a profile; never raises, and neither fetches nor resolves.
 
-    name: _Text
-    endpoint_url: Address = Field(alias="endpointUrl")
-    app_id: AppId = Field(alias="msAppId")
-    protocol: str = "BotFrameworkV3"
-
-    @property
-    def is_spoken(self) -> bool:
-        """True if this host speaks the endpoint's protocol; a few real manifests vary the case."""
-        return self.protocol.lower() == "botframeworkv3"
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-    id: _Text = Field(alias="$id")
-    name: _Text
-    version: str
-    publisher: str = Field(alias="publisherName")
-    description: str = ""
-    endpoints: tuple[_Endpoint, ...] = Field(min_length=1)
+    With `dev`, endpoints may be plain http on loopback. Endpoints in `networks` are allowed beside
+    public ones. The manifest is there exactly where no finding is an error.
+    """
+    if len(data) > MANIFEST_BYTES:
+        findings = Findings(Document("", None))
+        findings.at_offset(0, "SKM001")
+        return Reading(None, findings.in_order())
+    document = scan(data)
+    findings = Findings(document)
+    for fault in document.faults:
+        findings.at_offset(fault.offset, fault.code, fault.message, path=fault.path)
+    root = document.root
+    if root is None or findings.has_errors:
+        return Reading(None, findings.in_order())
+    if root.members is None:
+        findings.at(root, "SKM010")
+        return Reading(None, findings.in_order())
+    manifest = members_read(
+        modernised(root),
+        findings,
+        _generation(root, findings),
+        dev=dev,
+        networks=networks,
+    )
+    return Reading(None if findings.has_errors else manifest, findings.in_order())
 
 
 def read_manifest(data: bytes, *, source: str) -> Manifest:
-    """The manifest in `data`; `SettingsError` naming `source` and the fault otherwise.
+    """The manifest that an operator has configured; `SettingsError` naming `source` otherwise.
 
-    `$schema` is not fetched, and what is not understood is ignored: endpoints of other protocols
-    too.
+    Who wrote the configuration may mean a loopback or private address.
     """
-    if len(data) > MANIFEST_BYTES:
-        raise SettingsError(f"{source}: a manifest has at most {MANIFEST_BYTES} bytes")
-    try:
-        found = _Manifest.model_validate(_members(data.removeprefix(_BYTE_ORDER_MARK)))
-    except BadInput as exc:
-        raise SettingsError(f"{source}: {exc}") from None
-    except ValidationError as exc:
-        fault = exc.errors(include_input=False, include_url=False)[0]
-        where = "/".join(str(part) for part in fault["loc"])
-        reason = fault["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{source}: /{where}: {reason}") from None
-    spoken = [endpoint for endpoint in found.endpoints if endpoint.is_spoken]
-    if not spoken:
-        raise SettingsError(f"{source}: /endpoints: none has the protocol BotFrameworkV3")
-    return Manifest(
-        id=found.id,
-        name=found.name,
-        version=found.version,
-        description=found.description,
-        publisher=found.publisher,
-        endpoints=tuple(
-            Endpoint(endpoint.name, endpoint.endpoint_url, endpoint.app_id) for endpoint in spoken
-        ),
-    )
-
-
-def _members(data: bytes) -> dict[str, object]:
-    """The manifest as Python values; no endpoint says two things at once."""
-    members = decode_members(data)
-    found: dict[str, object] = {name: decode(raw) for name, raw in members.items()}
-    if isinstance(found.get("endpoints"), list):
-        raw = decode_elements(members["endpoints"])
-        found["endpoints"] = [_endpoint(index, element) for index, element in enumerate(raw)]
-    return found
-
-
-def _endpoint(index: int, raw: bytes) -> dict[str, object]:
-    try:
-        return {name: decode(value) for name, value in decode_members(raw).items()}
-    except BadInput as exc:
-        reason = "a member appears twice" if exc.code == "duplicate-member" else "not an object"
-        raise BadInput(f"/endpoints/{index}: {reason}", code=exc.code) from None
+    reading = read(data, dev=True, networks=PRIVATE_NETWORKS)
+    if reading.manifest is None:
+        fault = reading.errors[0]
+        where = f"line {fault.line}, column {fault.column}"
+        raise SettingsError(f"{source}: {fault.pointer}: {fault.message} ({fault.code}, {where})")
+    return reading.manifest
 
 
 def rendered(template: str, values: Mapping[str, str]) -> str:
@@ -103,3 +84,25 @@ def rendered(template: str, values: Mapping[str, str]) -> str:
     Raises `KeyError` for a name without a value.
     """
     return _BLANK.sub(lambda blank: encode(values[blank[1]]).decode()[1:-1], template)
+
+
+def _generation(root: Node, findings: Findings) -> Generation:
+    """The generation that a manifest is read as: by its shape where it has an older one."""
+    schema = (root.members or {}).get("$schema")
+    declared = declared_generation(schema.text if schema else None)
+    shape = shape_of(root)
+    if shape is Generation.V1 and schema is None:
+        findings.at(root, "SKM203")
+        return shape
+    if schema is None:
+        findings.at(root, "SKM201", "there is none")
+    elif schema.text is None:
+        findings.at(schema, "SKM206", "expected text")
+    elif schema.text not in PUBLISHED:
+        findings.at(schema, "SKM201")
+    if shape is not None and declared is not None and declared is not shape:
+        findings.at(schema or root, "SKM202", f"that of {shape}")
+    read_as = shape or declared or Generation.V2_2
+    if read_as in _UNPUBLISHED:
+        findings.at(root, "SKM203", str(read_as))
+    return read_as

@@ -8,11 +8,44 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 
 from skills_host.errors import SettingsError, StoreFailed
 
-__all__ = ["connect_for_reading", "connect_for_writing", "translated"]
+__all__ = [
+    "Place",
+    "check_schema",
+    "connect_for_reading",
+    "connect_for_writing",
+    "failed",
+    "translated",
+]
+
+# What an operator has to mend, by SQLite's primary result code.
+REASONS = MappingProxyType(
+    {
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_READONLY: "the store can only be read",
+        sqlite3.SQLITE_IOERR: "the disk fails",
+        sqlite3.SQLITE_BUSY: "another process keeps it busy",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged",
+        sqlite3.SQLITE_NOTADB: "the file is no database",
+        sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    }
+)
+
+
+def failed(cause: Exception) -> StoreFailed:
+    """The failure that an error of SQLite is, with the reason where an operator can mend it."""
+    if isinstance(cause, StoreFailed):
+        return cause
+    # Extended codes have the primary one in their lowest byte; SQLite's own say so, others do not.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    found = StoreFailed(REASONS.get(code, ""))
+    found.__cause__ = cause
+    return found
 
 
 @contextlib.contextmanager
@@ -21,7 +54,34 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        raise StoreFailed from exc
+        raise failed(exc) from exc
+
+
+class Place:
+    """Where a file was when it was opened: what is written to a removed file is kept by nobody."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found = self._look()
+
+    def check(self) -> None:
+        """Raise `StoreFailed` unless the very same file is still there."""
+        if self._look() != self._found:
+            raise StoreFailed("the file is not where it was")
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Raise `StoreFailed` if a newer version has migrated the file meanwhile."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(_scripts()):
+        raise StoreFailed("a newer version of skills-host has migrated it")
 
 
 def connect_for_writing(path: Path, *, wait: float) -> sqlite3.Connection:
@@ -83,7 +143,7 @@ def _use_wal(connection: sqlite3.Connection, *, wait: float) -> None:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema forward in one transaction, which other processes wait for."""
-    scripts = _migrations()
+    scripts = [script.read_text(encoding="utf-8") for script in _scripts()]
     connection.execute("BEGIN EXCLUSIVE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -102,11 +162,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _migrations() -> list[str]:
+def _scripts() -> list[Traversable]:
     """The scripts in order; script n, named by four digits, leads to schema n."""
     folder = resources.files("skills_host.store") / "migrations"
     found = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    return [entry.read_text(encoding="utf-8") for entry in found if entry.name.endswith(".sql")]
+    return [entry for entry in found if entry.name.endswith(".sql")]
 
 
 def _statements(script: str) -> Iterator[str]:

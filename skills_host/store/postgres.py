@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
@@ -30,6 +31,22 @@ CONFLICT = "SH001"
 CONNECT_WAIT = 5.0  # seconds until a connection counts as refused
 ANSWER_WAIT = 10.0  # seconds that one statement may take
 MIGRATING = 0x736B696C6C73  # the advisory lock that one migration holds
+
+# What the library raises where a connection broke off, but for the server's own words.
+LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError) if asyncpg else ()
+# What an operator has to mend, by the server's code or its class.
+REASONS = MappingProxyType(
+    {
+        "08": "the connection to the database was lost",
+        "25006": "the store can only be read",
+        "53100": "the disk is full",
+        "53300": "the database has too many connections",
+        "57P01": "the connection to the database was lost",
+        "57P02": "the connection to the database was lost",
+        "57P03": "the database starts or stops",
+        "58": "the disk fails",
+    }
+)
 
 READ = (
     "SELECT kind, key, version, body, owner, expires, due"
@@ -75,6 +92,7 @@ class PostgresStore:
         self._url = url
         self._now = now
         self._pool: Any = None
+        self._schema = 0
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -89,7 +107,7 @@ class PostgresStore:
         try:
             with _translated():
                 async with pool.acquire() as connection, connection.transaction():
-                    await _migrate(connection)
+                    self._schema = await _migrate(connection)
         except BaseException:
             pool.terminate()
             raise
@@ -162,9 +180,11 @@ class PostgresStore:
         return int(done.rpartition(" ")[2])
 
     async def probe(self) -> None:
-        """Raise `StoreFailed` unless a commit and a read succeed."""
+        """Raise `StoreFailed` unless a commit and a read succeed, at a schema that is known."""
         await self._finished(self._execute(TOUCH, self._now()))
-        await self._fetched("SELECT at FROM skills_host_probe")
+        ((version,),) = await self._fetched("SELECT max(version) FROM skills_host_schema")
+        if version > self._schema:
+            raise StoreFailed("a newer version of skills-host has migrated it")
 
     async def _connected(self) -> Any:
         try:
@@ -193,7 +213,7 @@ class PostgresStore:
                 numbers = await connection.fetchval(WRITE, *_columns(unit), self._now())
         except asyncpg.PostgresError as exc:
             if exc.sqlstate != CONFLICT:
-                raise StoreFailed from exc
+                raise StoreFailed(_reason(exc)) from exc
             refused = unit[int(str(exc))]
             raise VersionConflict(refused.kind, refused.key) from None
         return tuple(numbers)
@@ -236,8 +256,11 @@ class PostgresStore:
             task.exception()
 
 
-async def _migrate(connection: Any) -> None:
-    """Bring the tables forward in the transaction that is open; others wait for it."""
+async def _migrate(connection: Any) -> int:
+    """Bring the tables forward in the transaction that is open; others wait for it.
+
+    Returns the schema that they are at.
+    """
     await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS skills_host_schema (version integer NOT NULL)"
@@ -252,6 +275,7 @@ async def _migrate(connection: Any) -> None:
     for number, script in enumerate(scripts[version:], start=version + 1):
         await connection.execute(script)
         await connection.execute("INSERT INTO skills_host_schema VALUES ($1)", number)
+    return len(scripts)
 
 
 def _migrations() -> list[str]:
@@ -290,7 +314,13 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as exc:
-        raise StoreFailed from exc
+        raise StoreFailed(_reason(exc)) from exc
+
+
+def _reason(failure: Any) -> str:
+    """What an operator has to mend, where the server's code says so."""
+    state = failure.sqlstate or ""
+    return REASONS.get(state) or REASONS.get(state[:2], "")
 
 
 @contextlib.contextmanager
@@ -298,5 +328,5 @@ def _lost_is_failed() -> Iterator[None]:
     """Raise `StoreFailed` where the connection, not the statement, is what failed."""
     try:
         yield
-    except (asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-        raise StoreFailed from exc
+    except (*LOST, OSError, EOFError, TimeoutError) as exc:
+        raise StoreFailed("the database cannot be reached") from exc

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from skills_host.errors import StoreFailed, VersionConflict
-from skills_host.store.database import connect_for_reading, connect_for_writing, translated
+from skills_host.store.database import (
+    Place,
+    check_schema,
+    connect_for_reading,
+    connect_for_writing,
+    translated,
+)
 from skills_host.store.records import (
     ANY,
     Append,
@@ -175,7 +181,7 @@ class SqliteStore:
         return removed
 
     async def probe(self) -> None:
-        """Raise `StoreFailed` unless a commit and a read succeed."""
+        """Raise `StoreFailed` unless a commit and a read succeed, at a schema that is known."""
         await self._submit(partial(_touch, now=self._now))
         self._select("SELECT at FROM probe", [])
 
@@ -199,7 +205,7 @@ class SqliteStore:
             writing = connect_for_writing(self._path, wait=self._write_wait)
             undo.callback(writing.close)
             self._reader = connect_for_reading(self._path, wait=READ_WAIT)
-            self._writer = Writer(writing)
+            self._writer = Writer(writing, check=Place(self._path).check)
             undo.pop_all()
 
     def _close(self) -> None:
@@ -284,4 +290,5 @@ def _expire(connection: sqlite3.Connection, *, now: float, limit: int) -> tuple[
 
 def _touch(connection: sqlite3.Connection, *, now: Callable[[], float]) -> tuple[int, ...]:
     connection.execute(TOUCH, (now(),))
+    check_schema(connection)
     return ()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from skills_host.errors import StoreFailed, VersionConflict
+from skills_host.store.database import failed
 
 __all__ = ["Work", "Writer"]
 
@@ -33,10 +34,14 @@ class _Unit:
 
 
 class Writer:
-    """Owns the writing connection and the thread that uses it; `stop` ends both."""
+    """Owns the writing connection and the thread that uses it; `stop` ends both.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `check` raises what keeps a batch from being committed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, check: Callable[[], None]) -> None:
         self._connection = connection
+        self._check = check
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -72,13 +77,15 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = [_outcome(unit.work, self._connection) for unit in batch]
+            self._check()
             self._connection.execute("COMMIT")
         except Exception as exc:
             # Whatever it was, the thread lives on and nobody is left waiting.
-            log.exception("a batch of writes failed", extra={"units": len(batch)})
+            failure = failed(exc)
+            log.exception("%d writes failed: %s", len(batch), failure)
             with contextlib.suppress(sqlite3.Error):
                 self._connection.rollback()
-            return [_failure(exc) for _ in batch]
+            return [failed(exc) for _ in batch]
         return outcomes
 
 
@@ -87,12 +94,6 @@ def _outcome(work: Work, connection: sqlite3.Connection) -> Outcome:
         return work(connection)
     except VersionConflict as exc:
         return exc
-
-
-def _failure(cause: Exception) -> StoreFailed:
-    failed = StoreFailed()
-    failed.__cause__ = cause
-    return failed
 
 
 def _answer(batch: Sequence[_Unit], outcomes: Sequence[Outcome]) -> None:

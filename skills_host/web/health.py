@@ -1,7 +1,8 @@
-"""`/healthz` (the process runs) and `/readyz` (it can do its work): no details, no token needed."""
+"""`/healthz` (the process runs) and `/readyz` (it can do its work, or why not): no token needed."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from quart import Blueprint, Response
@@ -12,6 +13,8 @@ from skills_host.wire import encode
 
 __all__ = ["Probe", "health"]
 
+log = logging.getLogger(__name__)
+
 Probe = Callable[[], Awaitable[None]]
 """Raises a `SkillsHostError` if the host cannot do its work for this reason."""
 
@@ -19,6 +22,7 @@ Probe = Callable[[], Awaitable[None]]
 def health(probes: Mapping[str, Probe]) -> Blueprint:
     """The two addresses; `probes` by the name they are reported under."""
     door = Blueprint("health", __name__)
+    told: dict[str, str] = {}
 
     @door.get("/healthz")
     async def healthz() -> Response:
@@ -27,16 +31,33 @@ def health(probes: Mapping[str, Probe]) -> Blueprint:
     @door.get("/readyz")
     async def readyz() -> Response:
         found = {name: await _probed(probe) for name, probe in probes.items()}
-        ready = all(state == "ok" for state in found.values())
-        body = {"status": "ok" if ready else "not ready", "checks": found}
-        return json_response(encode(body), 200 if ready else 503)
+        wrong = {name: failure for name, failure in found.items() if failure is not None}
+        body: dict[str, object] = {
+            "status": "not ready" if wrong else "ok",
+            "checks": {name: wrong[name].code if name in wrong else "ok" for name in found},
+        }
+        _log_changes(told, {name: str(failure) for name, failure in wrong.items()})
+        if wrong:
+            body["why"] = {name: str(failure) for name, failure in wrong.items()}
+        return json_response(encode(body), 503 if wrong else 200)
 
     return door
 
 
-async def _probed(probe: Probe) -> str:
+async def _probed(probe: Probe) -> SkillsHostError | None:
     try:
         await probe()
-        return "ok"
     except SkillsHostError as exc:
-        return exc.code
+        return exc
+    return None
+
+
+def _log_changes(told: dict[str, str], wrong: dict[str, str]) -> None:
+    """Log what is wrong once, however often it is asked for, and when it is over."""
+    for name in told.keys() - wrong.keys():
+        log.warning("ready again: %s", name)
+    for name, why in wrong.items():
+        if told.get(name) != why:
+            log.error("not ready: %s: %s", name, why)
+    told.clear()
+    told.update(wrong)

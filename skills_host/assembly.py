@@ -11,6 +11,7 @@ from skills_host.auth.tokens import TokenSource
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.inbox import Inbox
+from skills_host.bot.sealing import Sealing
 from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
 from skills_host.channels.outbox import Outbox
@@ -195,8 +196,7 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
         now=shared.now,
         new_id=shared.new_id,
         limits=limits,
-        keys=shared.keys,
-        sealed=shared.settings.host.sealed,
+        sealing=_sealing(shared, b"inbound record"),
     )
     shared.rounds.append(inbox.take_up)
     app_id = shared.settings.bots[name].app_id
@@ -207,6 +207,10 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
         bot_app_id=app_id,
         answer_seconds=limits.answer_seconds,
     )
+
+
+def _sealing(shared: Shared, purpose: bytes) -> Sealing:
+    return Sealing(shared.keys, shared.settings.host.sealed, purpose=purpose)
 
 
 def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: TokenSource) -> Adapter:
@@ -235,6 +239,7 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
         connect=outbox.channel,
         channel_scope=cloud.channel_scope,
         caller_id=cloud.caller_id,
+        sealing=_sealing(shared, b"effect record"),
         new_id=shared.new_id,
         now=shared.now,
     )

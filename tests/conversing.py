@@ -13,7 +13,9 @@ from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer
 from skills_host.bot.channel import ReplyBuffer
 from skills_host.bot.handlers import Bot
+from skills_host.bot.sealing import Sealing
 from skills_host.store.records import Store
+from skills_host.store.seal import Keys
 from skills_host.store.sqlite import SqliteStore
 from skills_host.wire import decode, decode_elements, decode_members
 
@@ -60,6 +62,7 @@ class Chat:
             connect=lambda audience, *, at_once=False: ReplyBuffer(),
             channel_scope="scope",
             caller_id="urn:test",
+            sealing=Sealing(Keys.generate(), (), purpose=b"test"),
             new_id=lambda: f"n{next(self._numbers)}",
             now=lambda: 1000.0,
         )

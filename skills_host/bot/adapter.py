@@ -19,6 +19,7 @@ from skills_host.bot.channel import (
 from skills_host.bot.effects import Effects
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
+from skills_host.bot.sealing import Sealing
 from skills_host.bot.state import Properties
 from skills_host.bot.turn import Place, Turn
 from skills_host.errors import ChannelFailed, SkillsHostError, error_body
@@ -76,6 +77,7 @@ class Adapter:
         connect: Connect,
         channel_scope: str,
         caller_id: str,
+        sealing: Sealing,
         new_id: Callable[[], str],
         now: Callable[[], float],
     ) -> None:
@@ -87,6 +89,7 @@ class Adapter:
         self._connect = connect
         self._channel_scope = channel_scope
         self._caller_id = caller_id
+        self._sealing = sealing
         self._new_id = new_id
 
     async def process(
@@ -205,7 +208,14 @@ class Adapter:
             hooks=self.bot.hooks,
             speaker=speaker,
             fence=fence,
-            effects=Effects(self._store, key, again=again, expires=self._now() + REMEMBERED),
+            effects=Effects(
+                self._store,
+                key,
+                again=again,
+                expires=self._now() + REMEMBERED,
+                sealing=self._sealing,
+                name=activity.name,
+            ),
         )
 
     async def _guarded(self, turn: Turn, handle: Handler) -> SkillsHostError | None:

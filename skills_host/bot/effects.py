@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skills_host.activity import Activity
+from skills_host.bot.sealing import Sealing
 from skills_host.store.records import Change, Delete, Put, Store
 from skills_host.wire import decode, encode
 
@@ -62,16 +63,29 @@ def mark_of(activity: Activity) -> tuple[str, ...]:
 class Effects:
     """The effects of the turn `key`; `again` if it may have had some before.
 
-    What is noted is written with the turn's next save, and kept until `expires`.
+    `name` is that of the turn's activity: what concerns it, or a call with such a name, is sealed
+    where it may hold a credential. What is noted is written with the turn's next save, and kept
+    until `expires`.
     """
 
-    def __init__(self, store: Store, key: str, *, again: bool, expires: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        *,
+        again: bool,
+        expires: float,
+        sealing: Sealing,
+        name: str | None = None,
+    ) -> None:
         self.again = again
         self._store = store
         self._key = key
         self._expires = expires
+        self._sealing = sealing
+        self._name = name
         self._number = 0
-        self._noted: dict[str, bytes] = {}
+        self._noted: dict[str, Put] = {}
         self._written: set[str] = set()
         self._earlier: dict[str, Any] | None = None
 
@@ -82,7 +96,7 @@ class Effects:
 
     def changes(self) -> list[Change]:
         """What a save has to write."""
-        return [self._put(key, body) for key, body in self._noted.items()]
+        return list(self._noted.values())
 
     def saved(self) -> None:
         """Take note that the changes were written."""
@@ -105,7 +119,7 @@ class Effects:
             log.warning("an effect of a turn that was interrupted is made again")
             await self._store.write([self.record(key, {"again": True})])
         sent = await send(key)
-        self._noted[key] = encode({"sent": sent})
+        self._noted[key] = self._put(key, encode({"sent": sent}))
         return sent
 
     async def earlier(self, key: str) -> Any:
@@ -130,7 +144,7 @@ class Effects:
 
     def begun(self, call: Call) -> Put:
         """The change that records a call, to be written before it is made."""
-        return self._put(call.key, call.encode())
+        return self._put(call.key, call.encode(), call.about[1])
 
     def resumed(self, call: Call) -> None:
         """Count on from a call of an earlier run."""
@@ -138,7 +152,8 @@ class Effects:
 
     def ended(self, call: Call, response: Any) -> None:
         """Note that a call has ended."""
-        self._noted[call.key] = replace(call, done=True, response=response).encode()
+        done = replace(call, done=True, response=response)
+        self._noted[call.key] = self._put(call.key, done.encode(), call.about[1])
 
     async def _calls(self) -> list[Call]:
         recorded = await self._recorded()
@@ -154,10 +169,14 @@ class Effects:
             return {}
         if self._earlier is None:
             records = await self._store.scan(KIND, f"{self._key}#", limit=MOST)
-            self._earlier = {record.key: decode(record.body) for record in records}
+            self._earlier = {
+                record.key: decode(self._sealing.opened(record.key, record.body))
+                for record in records
+            }
             self._written.update(self._earlier)
         return self._earlier
 
-    def _put(self, key: str, body: bytes) -> Put:
+    def _put(self, key: str, body: bytes, called: str = "") -> Put:
         self._written.add(key)
+        body = self._sealing.closed(key, body, self._name, called)
         return Put(KIND, key, body, expires=self._expires)

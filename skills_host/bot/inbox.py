@@ -17,11 +17,11 @@ from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
 from skills_host.bot.lanes import Lanes
+from skills_host.bot.sealing import Sealing
 from skills_host.bot.tasks import Tasks
 from skills_host.errors import (
     SkillsHostError,
     StateConflict,
-    StoreFailed,
     TooBusy,
     VersionConflict,
     error_body,
@@ -29,18 +29,15 @@ from skills_host.errors import (
 from skills_host.settings import Limits
 from skills_host.store.leases import Leases
 from skills_host.store.records import NEW, Change, Check, Put, Record, Store
-from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["Inbox", "is_sealed"]
+__all__ = ["Inbox"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # of a turn whose processes died; then it is the turn that kills them
 KIND = "inbound"
 POLL = 0.25  # seconds after which is looked again whether another process has answered
-SEALED = b"\x01"  # no JSON begins with it
-SEALING = b"inbound record"
 TAKEN_UP = 50  # turns that are taken up at once
 
 
@@ -64,11 +61,7 @@ class _Work:
 
 
 class Inbox:
-    """Takes in the activities of one bot.
-
-    What it records of activities with a name of `sealed` (`signin/*` means all that begin so) is
-    encrypted with the host's keys: they may carry credentials.
-    """
+    """Takes in the activities of one bot; `sealing` hides those that may carry credentials."""
 
     def __init__(
         self,
@@ -80,8 +73,7 @@ class Inbox:
         now: Callable[[], float],
         new_id: Callable[[], str],
         limits: Limits,
-        keys: Keys,
-        sealed: tuple[str, ...] = (),
+        sealing: Sealing,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -90,8 +82,7 @@ class Inbox:
         self._now = now
         self._new_id = new_id
         self._limits = limits
-        self._keys = keys
-        self._sealed = sealed
+        self._sealing = sealing
         self._lanes = Lanes(store, most=limits.lane_turns)
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
@@ -162,7 +153,7 @@ class Inbox:
         return await self._worked(work, said)
 
     async def _taken_up(self, record: Record) -> Answer:
-        members = decode_members(self._read(record.key, record.body))
+        members = decode_members(self._sealing.opened(record.key, record.body))
         activity = Activity.parse(members["activity"])
         identity = Identity.parse(members["identity"])
         session = self._adapter.session(activity, identity)
@@ -222,7 +213,7 @@ class Inbox:
         """The answer that an activity was given, or will be by the process that has it in work."""
         deadline = self._now() + self._limits.skill_seconds
         while (stored := (await self._store.read([(KIND, key)])).get((KIND, key))) is not None:
-            answer = _first_answer(self._read(key, stored.body))
+            answer = _first_answer(self._sealing.opened(key, stored.body))
             if answer is not None:
                 return answer
             if self._now() >= deadline:
@@ -246,27 +237,11 @@ class Inbox:
         expects: int,
         due: float | None = None,
     ) -> Put:
-        if is_sealed(activity.name or "", self._sealed):
-            body = SEALED + self._keys.seal(SEALING, body, about=key.encode())
+        body = self._sealing.closed(key, body, activity.name)
         return Put(KIND, key, body, expects=expects, expires=self._forgotten(), due=due)
 
     def _forgotten(self) -> float:
         return self._now() + self._limits.remember_seconds
-
-    def _read(self, key: str, body: bytes) -> bytes:
-        if not body.startswith(SEALED):
-            return body
-        try:
-            return self._keys.unseal(SEALING, body[1:], about=key.encode())
-        except ValueError:
-            raise StoreFailed("a sealed record cannot be read: host.keys has changed") from None
-
-
-def is_sealed(name: str, listed: tuple[str, ...]) -> bool:
-    """True if an activity's name is on the list; `signin/*` stands for all that begin so. Pure."""
-    return any(
-        name.startswith(entry[:-1]) if entry.endswith("*") else name == entry for entry in listed
-    )
 
 
 def _answered(answer: Answer) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skills_host import Root, Turn
-from skills_host.bot.inbox import is_sealed
+from skills_host.bot.sealing import is_sealed
 from tests.world import ROOT, Town
 
 SEED = "eyJzZWVkZWQtdXNlci10b2tlbg"

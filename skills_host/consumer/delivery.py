@@ -297,16 +297,25 @@ class Deliveries:
         text = (skill and skill.texts.timed_out) or self._texts.timed_out
         if skill is not None:
             self.tell_skill(turn, skill, conversation, code=code)
-        await turn.send(filled(text, title=title))
-        await self.synthetic_end(turn, conversation.skill, code, climbs=True)
+        await self._ended_for_all(turn, filled(text, title=title), conversation.skill, code)
 
     async def _told_of(self, turn: Turn, skill: Skill, code: str) -> None:
         """Tell the user and the root's bot that a skill cannot be used."""
         text = skill.texts.unavailable or self._texts.unavailable
         if code == "interrupted":
             text = skill.texts.interrupted or self._texts.interrupted
-        await turn.send(filled(text, title=skill.title))
-        await self.synthetic_end(turn, skill.name, code, climbs=True)
+        await self._ended_for_all(turn, filled(text, title=skill.title), skill.name, code)
+
+    async def _ended_for_all(self, turn: Turn, text: str, skill: str, code: str) -> None:
+        """Tell the user and the root's bot of an end; the bot, even if the user cannot be told."""
+        try:
+            await turn.send(text)
+        except SkillsHostError:
+            await self.synthetic_end(turn, skill, code, climbs=True)
+            # A turn that fails forgets what it changed, and this it must not.
+            await turn.save()
+            raise
+        await self.synthetic_end(turn, skill, code, climbs=True)
 
     async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
         try:

@@ -16,6 +16,8 @@ __all__ = [
     "ChannelFailed",
     "Code",
     "NotOffered",
+    "NotRegistered",
+    "RegistryRefused",
     "SettingsError",
     "SkillFailed",
     "SkillsHostError",
@@ -115,6 +117,58 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "interrupted": Code(
             500, "the host died while it did this, and must not do it twice", "ask again"
         ),
+        "not-registered": Code(
+            404, "the registry has no such skill or revision", "see what is registered"
+        ),
+        "already-registered": Code(
+            409, "the registry has a skill of this name already", "choose another name"
+        ),
+        "wrong-state": Code(
+            409,
+            "the skill or its revision is in a state in which this cannot be done",
+            "look at the skill first",
+        ),
+        "four-eyes": Code(
+            403, "who submitted a revision may not approve it", "let somebody else approve it"
+        ),
+        "role-refused": Code(
+            403, "the actor does not have the role that this needs", "ask somebody who has it"
+        ),
+        "waiver-needed": Code(
+            409,
+            "the approval needs a waiver, which is recorded with it",
+            "look at what the message names; approve with that waiver if it is meant",
+        ),
+        "manifest-invalid": Code(
+            422, "the manifest has errors and is not taken in", "see the findings and mend them"
+        ),
+        "manifest-conflict": Code(
+            409,
+            "the manifest's $id belongs to a skill of another publisher, or to another skill",
+            "give the manifest an $id of its own",
+        ),
+        "own-app-id": Code(
+            409, "the app id is one of this host's own bots", "a skill needs an app id of its own"
+        ),
+        "bad-registration": Code(
+            422, "the registration document is not sound", "see the message for the member"
+        ),
+        "digest-mismatch": Code(
+            409, "the bytes are not those that were expected", "compare the sha256 of both"
+        ),
+        "last-grant": Code(
+            409,
+            "without its last grant everyone could reach the skill",
+            "grant everyone explicitly, or disable the skill",
+        ),
+        "audit-broken": Code(
+            500, "the audit trail is not as it was written", "restore the store from a backup"
+        ),
+        "lock-drift": Code(
+            409,
+            "the skills are not those of the lock file",
+            "write the lock file again, if the change is meant",
+        ),
         "stopping": Code(503, "the host is stopping and takes no new turns", "try again soon"),
     }
 )
@@ -165,6 +219,18 @@ class SettingsError(SkillsHostError):
     """A start-up error; the message names the setting."""
 
     code = "settings"
+
+
+class NotRegistered(SkillsHostError):
+    """The registry has no skill, or no revision, of this name."""
+
+    code = "not-registered"
+
+
+class RegistryRefused(SkillsHostError):
+    """The registry does not do what it is asked; nothing was changed."""
+
+    code = "wrong-state"
 
 
 class StoreFailed(SkillsHostError):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, DecimalException
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,12 +20,15 @@ from skills_host.errors import BadInput
 __all__ = [
     "DEPTH",
     "decode",
+    "decode_as",
     "decode_elements",
     "decode_members",
     "encode",
     "encode_members",
     "patched",
 ]
+
+_T = TypeVar("_T")
 
 DEPTH = 64
 """How many levels of arrays and objects an accepted document may have."""
@@ -46,6 +49,8 @@ class _Name:
 
 
 def _enc_hook(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
     to_wire = getattr(value, "to_wire", None)
     if to_wire is None:
         raise TypeError(f"{type(value).__name__} has no JSON shape")
@@ -113,6 +118,17 @@ def decode(raw: bytes) -> Any:
         raise BadInput("a number is too large to be read") from None
     except msgspec.DecodeError:
         raise BadInput() from None
+
+
+def decode_as(raw: bytes, shape: type[_T]) -> _T:
+    """A JSON value as a dataclass of ours; members that it does not have are ignored.
+
+    Raises `BadInput` where the value does not have that shape.
+    """
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadInput(f"not the stored shape of {shape.__name__}") from None
 
 
 def decode_elements(raw: bytes) -> list[bytes]:

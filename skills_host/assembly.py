@@ -227,6 +227,8 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
             names_speaker=shared.lab,
         ),
         tasks=shared.tasks,
+        leases=shared.leases,
+        new_id=shared.new_id,
         now=shared.now,
         seconds=limits.outbox_seconds,
     )

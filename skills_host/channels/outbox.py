@@ -1,20 +1,24 @@
 """What could not be sent to a channel yet: kept in the store, and sent later, in order.
 
-Each conversation has one queue, which one process at a time empties. What is sent while there is
-something in the queue goes behind it. All of it is sealed: what bots say may hold credentials.
+Each conversation has one queue, which one process at a time empties, one activity after the other.
+What is sent while there is something in the queue goes behind it. All of it is sealed: what bots
+say may hold credentials.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import unquote
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.bot.channel import Channel, ChannelAnswer
 from skills_host.bot.tasks import Tasks
+from skills_host.channels.custody import Custody
 from skills_host.errors import (
     ChannelFailed,
     SkillsHostError,
@@ -25,7 +29,8 @@ from skills_host.errors import (
     VersionConflict,
 )
 from skills_host.reference import ConversationReference
-from skills_host.store.records import Change, Delete, Put, Record, Store
+from skills_host.store.leases import Leases
+from skills_host.store.records import Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
@@ -48,7 +53,6 @@ ATTEMPTS = 5
 DEAD = "dead"
 KIND = "outbox"
 LATER = "later:"
-LEASE = 60.0  # seconds that one process has for a queue
 LONGEST_PAUSE = 30.0
 MOST = 200  # activities in a queue
 SEALING = b"outbox record"
@@ -113,6 +117,8 @@ class Outbox:
         keys: Keys,
         connect: Callable[[str], Channel],
         tasks: Tasks,
+        leases: Leases,
+        new_id: Callable[[], str],
         now: Callable[[], float],
         seconds: float,
     ) -> None:
@@ -121,6 +127,8 @@ class Outbox:
         self._keys = keys
         self._connect = connect
         self._tasks = tasks
+        self._leases = leases
+        self._new_id = new_id
         self._now = now
         self._seconds = seconds
 
@@ -161,9 +169,13 @@ class Outbox:
 
     async def look(self) -> None:
         """Begin to empty the queues that are due."""
-        until, prefix = self._now() + LEASE, f"{joined_key(self._bot)}/"
+        until, prefix = self._leases.until(), f"{joined_key(self._bot)}/"
         for record in await self._store.claim(KIND, prefix, until=until, limit=AT_ONCE):
-            self._tasks.start(self._emptied(record))
+            try:
+                self._tasks.start(self._emptied(record))
+            except SkillsHostError:
+                # The host stops: others can have it when it has.
+                self._leases.leave(record)
 
     async def _put_off(self, place: str, waiting: Waiting) -> None:
         """Put something behind what waits already."""
@@ -175,33 +187,67 @@ class Outbox:
             due = self._now() + pause_after(waiting.tries) if record is None else record.due
             expects = 0 if record is None else record.version
             try:
-                await self._store.write([self._put(place, [*queue, waiting], expects, due)])
+                body = sealed(self._keys, place, [*queue, waiting])
+                owner = record.owner if record else ""
+                await self._store.write(
+                    [Put(KIND, place, body, expects=expects, owner=owner, due=due)]
+                )
             except VersionConflict:
                 continue
             return
         raise VersionConflict(KIND, place)
 
     async def _emptied(self, record: Record) -> None:
-        """Send what waits in a queue, as far as that goes."""
-        queue = opened(self._keys, record)
-        channel = self._connect(_audience(record.key))
-        done: list[Waiting] = []
-        dead: list[Waiting] = []
-        failed: Waiting | None = None
-        for waiting in queue:
-            code = await self._sent(channel, waiting)
-            if code is None:
-                done.append(waiting)
-                continue
-            again = replace(waiting, tries=waiting.tries + 1, why=code.removeprefix(LATER))
-            is_old = self._now() >= waiting.since + self._seconds
-            if is_old or not code.startswith(LATER):
-                log.error("something that %s said is never sent: %s", self._bot, code)
-                dead.append(again)
-                continue
-            failed = again
-            break
-        await self._left(record, gone=[*done, *dead], dead=dead, failed=failed)
+        """Send what waits in a queue, as far as that goes, as long as it is ours."""
+        custody = Custody(
+            self._store,
+            record,
+            token=self._new_id(),
+            now=self._now,
+            seconds=self._leases.seconds,
+        )
+        if not await custody.taken():
+            return
+        keeping = asyncio.create_task(custody.keep())
+        try:
+            channel = self._connect(_audience(record.key))
+            while custody.record.body and not keeping.done() and not self._tasks.is_stopping:
+                if not await self._sent_first(custody, channel):
+                    return
+        finally:
+            keeping.cancel()
+            if custody.record.body and custody.record.owner:
+                # Whoever is alive goes on at once when we stop.
+                self._leases.leave(custody.record)
+
+    async def _sent_first(self, custody: Custody, channel: Channel) -> bool:
+        """Send the first that waits, and record what came of it; False if the rest has to wait."""
+        place = custody.record.key
+        first = opened(self._keys, custody.record)[0]
+        code = await self._sent(channel, first)
+        if code is None:
+            return await custody.rewritten(partial(self._without, place, first.key))
+        again = replace(first, tries=first.tries + 1, why=code.removeprefix(LATER))
+        is_old = self._now() >= first.since + self._seconds
+        if is_old or not code.startswith(LATER):
+            log.error("something that %s said is never sent: %s", self._bot, code)
+            buried = [self._buried(place, again)]
+            return await custody.rewritten(partial(self._without, place, first.key), also=buried)
+        due = self._now() + pause_after(again.tries)
+        await custody.rewritten(partial(self._instead, place, again), due=due)
+        return False
+
+    def _without(self, place: str, key: str, body: bytes) -> bytes:
+        left = [one for one in self._opened(place, body) if one.key != key]
+        return sealed(self._keys, place, left) if left else b""
+
+    def _instead(self, place: str, again: Waiting, body: bytes) -> bytes:
+        queue = self._opened(place, body)
+        left = [again if one.key == again.key else one for one in queue]
+        return sealed(self._keys, place, left) if left else b""
+
+    def _opened(self, place: str, body: bytes) -> list[Waiting]:
+        return opened(self._keys, Record(KIND, place, 0, body))
 
     async def _sent(self, channel: Channel, waiting: Waiting) -> str | None:
         """None if it was sent; else the failure's code, behind `LATER` if it may pass."""
@@ -211,41 +257,10 @@ class Outbox:
             return f"{LATER}{exc.code}" if is_passing(exc) else exc.code
         return None
 
-    async def _left(
-        self,
-        record: Record,
-        *,
-        gone: Sequence[Waiting],
-        dead: Sequence[Waiting],
-        failed: Waiting | None,
-    ) -> None:
-        """Store what is left of a queue; more may have come meanwhile."""
-        keys = {waiting.key for waiting in gone}
-        for _ in range(ATTEMPTS):
-            left = [waiting for waiting in opened(self._keys, record) if waiting.key not in keys]
-            if failed is not None:
-                left = [failed if waiting.key == failed.key else waiting for waiting in left]
-            due = self._now() + (pause_after(failed.tries) if failed else 0.0)
-            change: Change = Delete(KIND, record.key, expects=record.version)
-            if left:
-                change = self._put(record.key, left, record.version, due)
-            try:
-                await self._store.write([change, *(self._buried(record.key, one) for one in dead)])
-                return
-            except VersionConflict:
-                found = (await self._store.read([(KIND, record.key)])).get((KIND, record.key))
-                if found is None:
-                    return
-                record = found
-
     def _buried(self, place: str, waiting: Waiting) -> Put:
         key = f"{place}/{joined_key(waiting.key)}"
         until = self._now() + max(self._seconds, 24 * 3600.0)
         return Put(DEAD, key, sealed(self._keys, key, [waiting]), expires=until)
-
-    def _put(self, place: str, queue: Sequence[Waiting], expects: int, due: float | None) -> Put:
-        body = sealed(self._keys, place, queue)
-        return Put(KIND, place, body, expects=expects, due=due)
 
     def _place(self, activity: Activity, audience: str) -> str:
         conversation = activity.conversation.id or ""

@@ -140,8 +140,11 @@ async def _revived(store: Store, keys: Keys, letter: Letter) -> list[Change]:
     again = replace(letter.waiting, since=time.time())
     queue = [*(opened(keys, record) if record else ()), again]
     expects = record.version if record else 0
+    # Who empties the queue at the moment goes on; else it is begun with at once.
+    owner = record.owner if record else ""
+    due = record.due if record and owner else 0.0
     return [
-        Put(KIND, place, sealed(keys, place, queue), expects=expects, due=0.0),
+        Put(KIND, place, sealed(keys, place, queue), expects=expects, owner=owner, due=due),
         Delete(DEAD, letter.record.key, expects=letter.record.version),
     ]
 
@@ -154,7 +157,8 @@ async def _without(store: Store, keys: Keys, letter: Letter) -> Change:
     left = [one for one in opened(keys, record) if one.key != letter.waiting.key]
     if not left:
         return Delete(kind, key, expects=record.version)
-    return Put(kind, key, sealed(keys, key, left), expects=record.version, due=record.due)
+    body = sealed(keys, key, left)
+    return Put(kind, key, body, expects=record.version, owner=record.owner, due=record.due)
 
 
 def _row(letter: Letter) -> Row:

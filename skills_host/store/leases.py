@@ -35,14 +35,14 @@ class Leases:
     def __init__(self, store: Store, *, now: Callable[[], float], seconds: float) -> None:
         self._store = store
         self._now = now
-        self._seconds = seconds
+        self.seconds = seconds
         self._held: dict[Key, _Held] = {}
         self._left: list[Record] = []
         self._task: asyncio.Task[None] | None = None
 
     def until(self) -> float:
         """When a lease that begins now is over, in seconds since the epoch."""
-        return self._now() + self._seconds
+        return self._now() + self.seconds
 
     def open(self) -> None:
         """Begin to renew."""
@@ -82,7 +82,7 @@ class Leases:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._seconds / 3)
+            await asyncio.sleep(self.seconds / 3)
             try:
                 await self._renew()
             except SkillsHostError as exc:
@@ -94,7 +94,7 @@ class Leases:
         aging = [
             held.record
             for held in self._held.values()
-            if held.record.due is None or until - held.record.due >= self._seconds / 3
+            if held.record.due is None or until - held.record.due >= self.seconds / 3
         ]
         kept = {(record.kind, record.key) for record in await self._store.renew(aging, until=until)}
         for record in aging:

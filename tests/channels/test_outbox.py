@@ -16,7 +16,7 @@ from skills_host.errors import (
     TransportFailed,
 )
 from skills_host.transport import Request, Response
-from tests.world import CONSOLE, REPLICA, ROOT, Town, bot_settings, skill_settings, until
+from tests.world import CONSOLE, REPLICA, ROOT, Hold, Town, bot_settings, skill_settings, until
 
 TOO_MANY = Response(429, {"retry-after": "0"})
 
@@ -104,6 +104,46 @@ async def test_what_another_process_has_left_is_sent(empty_town: Town) -> None:
     assert await empty_town.heard(2) == ["one 1", "one 2"]
 
 
+async def test_a_process_that_stops_while_it_sends_hands_the_rest_over(empty_town: Town) -> None:
+    """At once, not when its lease is over; what it was sending carries the same key again."""
+    limits = {"lease_seconds": 1000.0, "stop_seconds": 0.01}
+    await empty_town.start_root(root=speaking(), limits=limits)
+    empty_town.send.faults[CONSOLE] = lambda _: TOO_MANY
+    await empty_town.post("one")
+    hold = empty_town.send.faults[CONSOLE] = Hold()
+    await hold.arrived.wait()
+    await empty_town.stop(ROOT)
+    del empty_town.send.faults[CONSOLE]
+    hold.go.set()
+    await empty_town.start_root(root=speaking(), base=REPLICA, limits=limits)
+
+    assert await empty_town.heard(2) == ["one 1", "one 2"]
+    await until(lambda: not empty_town.records("outbox"))
+
+
+async def test_two_processes_empty_a_busy_queue_in_order_and_once(empty_town: Town) -> None:
+    """Also while more is said; the channel refuses every other attempt."""
+    for base in (ROOT, REPLICA):
+        await empty_town.start_root(root=speaking(), base=base, limits={"lease_seconds": 0.3})
+    empty_town.console.open("c1")
+    attempts = 0
+
+    def moody(_: Request) -> Response | None:
+        nonlocal attempts
+        attempts += 1
+        return TOO_MANY if attempts % 2 else None
+
+    empty_town.send.faults[CONSOLE] = moody
+    said = [f"m{n:02d}" for n in range(12)]
+    for n, text in enumerate(said):
+        await empty_town.post_to((ROOT, REPLICA)[n % 2], text)
+    empty_town.send.faults.clear()
+
+    assert await empty_town.heard(24) == [f"{text} {n}" for text in said for n in (1, 2)]
+    await until(lambda: not empty_town.records("outbox"))
+    assert len(empty_town.said()) == 24
+
+
 async def test_what_is_refused_later_is_kept_as_dead(empty_town: Town) -> None:
     """And stops nothing that comes behind it."""
     await empty_town.start_root(root=speaking())
@@ -119,7 +159,7 @@ async def test_what_is_refused_later_is_kept_as_dead(empty_town: Town) -> None:
     await until(lambda: empty_town.records("dead"))
     (body,) = empty_town.records("dead").values()
     assert b"one 1" not in body
-    assert not empty_town.records("outbox")
+    await until(lambda: not empty_town.records("outbox"))
 
 
 async def test_what_is_too_old_is_given_up(empty_town: Town) -> None:

@@ -169,6 +169,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the skills are not those of the lock file",
             "write the lock file again, if the change is meant",
         ),
+        "import-format": Code(
+            422,
+            "the file is none that settings can be taken over from",
+            "see docs/configuration.md",
+        ),
         "stopping": Code(503, "the host is stopping and takes no new turns", "try again soon"),
     }
 )

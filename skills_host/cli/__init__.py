@@ -14,6 +14,7 @@ from skills_host.cli.conversations import conversations
 from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
+from skills_host.cli.import_ import import_
 from skills_host.cli.lab import lab
 from skills_host.cli.outbox import outbox
 from skills_host.cli.run import run
@@ -30,6 +31,7 @@ cli = typer.Typer(
 )
 for command in (demo, serve, run, chat, check, doctor, lab):
     cli.command()(command)
+cli.command("import")(import_)
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")

@@ -1,69 +1,41 @@
-"""Peers that go wrong, over real sockets: a door before a skill, and a wire that can be cut."""
+"""Skills that go wrong, over real sockets: a door before a skill does it for them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 from skills_host.activity import Activity
 from skills_host.transport import Client, Request, Response, allow_loopback
+from tests.store.faults import Breakage
 from tests.world import SKILLS, Town
 
-__all__ = ["Door", "Fault", "Wire", "answering", "breaking", "dripping", "silent"]
-
-
-class _Served:
-    """A server on a loopback port of its own, which it keeps when it is opened again."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """Refuse connections from now on, and break off those that are open."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            await self.serve(reader, writer)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            self._open.discard(task)
-            writer.close()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+__all__ = ["Door", "Fault", "answering", "breaking", "dripping", "replies", "silent", "small_disk"]
 
 
 Fault = Callable[["Door", Request, asyncio.StreamWriter], Awaitable[None]]
 """What a door does with a request, in the place of the skill's answer."""
 
 
-class Door(_Served):
+class Door:
     """What the root meets on its way to a skill of a town: its own door, or a `fault`.
 
     Ends go through whatever the fault is, so that a skill can be told.
     """
 
     def __init__(self, town: Town, name: str = "echo") -> None:
-        super().__init__()
+        self.port = 0
         self.fault: Fault | None = None
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
         self._town = town
         self._base = SKILLS[name]
 
@@ -84,7 +56,31 @@ class Door(_Served):
         yield send
         await client.close()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Refuse connections from now on, and break off those that are open."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             request = await self._read(reader)
             is_end = Activity.parse(request.body or b"").type == "endOfConversation"
@@ -148,33 +144,33 @@ async def dripping(_: Door, request: Request, writer: asyncio.StreamWriter) -> N
         await asyncio.sleep(0.01)
 
 
-class Wire(_Served):
-    """A wire to a server of this machine; `close` cuts it, `open` mends it."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self._to = (host, port)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection(*self._to)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pumped(reader, forth))
-                group.create_task(_pumped(back, writer))
-        except* ConnectionError:
-            pass
-        finally:
-            forth.close()
-
-
-async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    raise ConnectionError("one side has hung up")
-
-
 def replies(*texts: str) -> bytes:
     """The body of an answer with these replies."""
     activities = [{"type": "message", "text": text} for text in texts]
     return json.dumps({"activities": activities}).encode()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[tuple[Path, Breakage]]:
+    """A disk of two megabytes, and how it gets full; needs the right to mount one."""
+    place = folder / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk: {mounted.stderr.decode().strip()}")
+    filler = place / "filler"
+
+    async def fill() -> None:
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:  # noqa: ASYNC230
+            while file.write(bytes(4096)):
+                pass
+
+    async def empty() -> None:
+        os.remove(filler)
+
+    try:
+        yield place, Breakage("the disk is full", fill, empty)
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)

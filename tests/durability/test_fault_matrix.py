@@ -7,9 +7,11 @@ told, floor and handle are as they should be, and the next message works.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +19,24 @@ import pytest
 import skills_host.app
 from skills_host import Bot, Turn
 from skills_host.consumer.session import Session
+from skills_host.store.address import store_from_url
+from skills_host.store.records import Store
+from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Request, Response
-from skills_host.wire import encode
+from skills_host.wire import decode, encode
 from tests.consumer.roots import EXPECT_REPLIES, Witness
-from tests.durability.faulty import Door, Fault, answering, breaking, dripping, replies, silent
-from tests.world import CONSOLE, Town, until
+from tests.durability.faulty import (
+    Door,
+    Fault,
+    answering,
+    breaking,
+    dripping,
+    replies,
+    silent,
+    small_disk,
+)
+from tests.store.faults import Breakage, database_faults, file_faults
+from tests.world import CONSOLE, ROOT, Town, until
 
 pytestmark = pytest.mark.durability
 
@@ -65,6 +80,7 @@ class Scene:
     skill: Talker
     door: Door
     column: str
+    store: Breakage | None = None
 
     async def act(self) -> Response:
         """What the user does while something is wrong, and the root's answer to it."""
@@ -83,6 +99,19 @@ class Scene:
         handle = self.town.to_skill("echo")[0].conversation.id or ""
         return await self.town.callback("echo", handle, {"type": "message", "text": text})
 
+    async def health(self) -> tuple[int, dict[str, Any]]:
+        """What the root says of itself."""
+        answer = await self.town.send(Request("GET", f"{ROOT}/readyz", timeout=20))
+        return answer.status, json.loads(answer.body)
+
+    async def mended(self) -> None:
+        """Wait until the root is well again, by itself."""
+        assert self.store is not None
+        await self.store.mend()
+        async with asyncio.timeout(DEADLINE):
+            while (await self.health())[0] != 200:  # noqa: ASYNC110 - a peer has no event
+                await asyncio.sleep(0.01)
+
     async def works(self, *, said: int) -> None:
         """The next messages reach the skill, and their answers the user, in order."""
         self.door.fault = None
@@ -94,6 +123,27 @@ class Scene:
 
 
 Open = Callable[..., Awaitable[Scene]]
+
+
+class Stores:
+    """The stores that hosts have opened, by the names of their files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._of: dict[str, Store] = {}
+        self._opened = store_from_url
+        monkeypatch.setattr(skills_host.app, "store_from_url", self._noted)
+
+    def faults(self, town: Town) -> dict[str, Breakage]:
+        """What can happen to the root's file."""
+        path = town.folder / "root.db"
+        store = self._of[path.name]
+        assert isinstance(store, SqliteStore)
+        return file_faults(store, path)
+
+    def _noted(self, url: str, **more: Any) -> Store:
+        store = self._opened(url, **more)
+        self._of[url.rpartition("/")[2]] = store
+        return store
 
 
 @pytest.fixture
@@ -350,3 +400,86 @@ async def test_channel_in_a_callback(scene: Open, name: str) -> None:
     assert await there.floor() == ("echo" if row.later else None)
     assert there.root.ends == ([] if row.later else [("echo", row.code, None)])
     await there.works(said=1 + len(later))
+
+
+# What goes wrong with the store
+
+
+STORES = ("sqlite full", "sqlite read-only", "sqlite lost")
+DATABASES = ("postgres lost", "postgres full", "postgres read-only", "postgres too many")
+SAFE = {"retry": "safe"}
+
+
+@pytest.fixture
+async def stored(
+    scene: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Open]:
+    """Opens a scene whose root has a store that can be broken."""
+    stores = Stores(monkeypatch)
+    async with AsyncExitStack() as stack:
+
+        async def opened(column: str, name: str, **more: Any) -> Scene:
+            kind, _, fault = name.partition(" ")
+            if name == "sqlite full":
+                disk, breakage = stack.enter_context(small_disk(tmp_path))
+                there = await scene(column, store={"url": f"sqlite:///{disk}/root.db"}, **more)
+                there.store = breakage
+                stack.push_async_callback(there.town.stop, ROOT)
+                return there
+            if kind == "sqlite":
+                there = await scene(column, **more)
+                there.store = stores.faults(there.town)[fault]
+                return there
+            url, faults = await stack.enter_async_context(database_faults())
+            there = await scene(column, store={"url": url}, **more)
+            there.store = faults[fault]
+            stack.push_async_callback(there.town.stop, ROOT)
+            return there
+
+        yield opened
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("name", [*STORES, *DATABASES])
+async def test_store(stored: Open, name: str, column: str) -> None:
+    """Nothing is taken that cannot be kept; the root says so, and is well when its store is."""
+    there = await stored(column, name)
+    breakage = there.store
+    assert breakage is not None
+    await breakage.cut()
+    answer = await there.act()
+    called_back = await there.call_back()
+    status, health = await there.health()
+    await there.mended()
+    said = len(there.town.said())
+
+    assert (answer.status, decode(answer.body)["error"]["code"]) == (503, "store-failed")
+    assert called_back == (503, "store-failed")
+    assert (status, health["checks"]["store"]) == (503, "store-failed")
+    assert there.skill.heard == ["echo"]
+    assert (await there.act()).status == 200
+    await there.works(said=said + (column != "invoke"))
+
+
+@pytest.mark.parametrize("name", ["sqlite full", "postgres lost"])
+async def test_store_in_the_middle_of_a_turn(stored: Open, name: str) -> None:
+    """What was recorded is taken up again, and the user gets one answer."""
+    limits = {"lease_seconds": 0.3}
+    there = await stored("expectReplies", name, echo=SAFE, limits=limits)
+    breakage = there.store
+    assert breakage is not None
+
+    async def cut_meanwhile(door: Door, request: Request, writer: asyncio.StreamWriter) -> None:
+        there.door.fault = None
+        await breakage.cut()
+        await door.pass_on(request, writer)
+
+    there.door.fault = cut_meanwhile
+    answer = await there.act()
+    await there.mended()
+    await there.town.heard(2)
+    await there.works(said=2)
+
+    assert (answer.status, decode(answer.body)["error"]["code"]) == (503, "store-failed")
+    assert there.skill.heard == ["echo", "hello", "echo again", "and again"]
+    assert there.town.said() == [f"heard {text}" for text in there.skill.heard]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,13 +30,20 @@ async def _nothing() -> None: ...
 
 
 @dataclass
-class Faulty:
-    """A store, what breaks it, and what mends it; `why` is in the words of its failure."""
+class Breakage:
+    """What breaks a store, and what mends it; `why` is in the words of its failure."""
 
-    store: Store
     why: str
     cut: Callable[[], Awaitable[object]]
     mend: Callable[[], Awaitable[object]] = _nothing
+
+
+@dataclass
+class Faulty:
+    """A store, and what breaks it."""
+
+    store: Store
+    breakage: Breakage
 
 
 class Relay:
@@ -77,12 +85,20 @@ async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 @asynccontextmanager
 async def file_faulty(fault: str, folder: Path) -> AsyncIterator[Faulty]:
     """A SQLite store with one fault."""
-    path = folder / "host.db"
-    store = SqliteStore(path, write_wait=0.05)
+    store = SqliteStore(folder / "host.db", write_wait=0.05)
     await store.open()
+    faults = file_faults(store, folder / "host.db")
+    yield Faulty(store, faults[fault])
+    await faults["failing"].mend()
+    await store.close()
+
+
+def file_faults(store: SqliteStore, path: Path) -> dict[str, Breakage]:
+    """What can happen to the file of an open store. `failing` is so for the whole process."""
     assert store._writer is not None
     writing = store._writer._connection
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    elsewhere = path.with_name("elsewhere")
 
     async def full() -> None:
         (pages,) = writing.execute("PRAGMA page_count").fetchone()
@@ -93,7 +109,7 @@ async def file_faulty(fault: str, folder: Path) -> AsyncIterator[Faulty]:
 
     async def failing() -> None:
         # What is written past this size is refused by the system.
-        size = max(_sizes(folder))
+        size = max(_sizes(path.parent))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
 
     async def working() -> None:
@@ -106,20 +122,17 @@ async def file_faulty(fault: str, folder: Path) -> AsyncIterator[Faulty]:
         writing.execute("PRAGMA query_only = OFF")
 
     async def moved() -> None:
-        path.rename(folder / "elsewhere")
+        os.rename(path, elsewhere)
 
     async def back() -> None:
-        (folder / "elsewhere").rename(path)
+        os.rename(elsewhere, path)
 
-    faults = {
-        "full": Faulty(store, "the disk is full", full, emptied),
-        "failing": Faulty(store, "the disk fails", failing, working),
-        "read-only": Faulty(store, "the store can only be read", only_read, written),
-        "lost": Faulty(store, "the file is not where it was", moved, back),
+    return {
+        "full": Breakage("the disk is full", full, emptied),
+        "failing": Breakage("the disk fails", failing, working),
+        "read-only": Breakage("the store can only be read", only_read, written),
+        "lost": Breakage("the file is not where it was", moved, back),
     }
-    yield faults[fault]
-    await working()
-    await store.close()
 
 
 def _sizes(folder: Path) -> list[int]:
@@ -128,7 +141,22 @@ def _sizes(folder: Path) -> list[int]:
 
 @asynccontextmanager
 async def database_faulty(fault: str) -> AsyncIterator[Faulty]:
-    """A PostgreSQL store, as a role of its own and through a relay, with one fault."""
+    """A PostgreSQL store with one fault."""
+    async with database_faults() as (url, faults):
+        store = PostgresStore(url)
+        await store.open()
+        try:
+            yield Faulty(store, faults[fault])
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
+async def database_faults() -> AsyncIterator[tuple[str, dict[str, Breakage]]]:
+    """A database's address, for a role of its own and through a relay, and what can happen to it.
+
+    Whoever uses it is done before this ends.
+    """
     role = f"skills_host_{uuid.uuid4().hex[:12]}"
     async with empty_schema() as url:
         admin = await asyncpg.connect(url)
@@ -138,8 +166,6 @@ async def database_faulty(fault: str) -> AsyncIterator[Faulty]:
         relay = Relay()
         await relay.open()
         database = f"{role}@127.0.0.1:{relay.port}{PARTS.path}?search_path={schema}"
-        store = PostgresStore(f"postgresql://{database}")
-        await store.open()
 
         async def ended(setting: str) -> None:
             await admin.execute(f"ALTER ROLE {role} {setting}")
@@ -155,30 +181,26 @@ async def database_faulty(fault: str) -> AsyncIterator[Faulty]:
                 )
 
         faults = {
-            "lost": Faulty(store, "the database cannot be reached", relay.cut, relay.open),
-            "full": Faulty(
-                store,
+            "lost": Breakage("the database cannot be reached", relay.cut, relay.open),
+            "full": Breakage(
                 "the disk is full",
                 full,
                 lambda: admin.execute("DROP FUNCTION filled CASCADE"),
             ),
-            "read-only": Faulty(
-                store,
+            "read-only": Breakage(
                 "the store can only be read",
                 lambda: ended("SET default_transaction_read_only = on"),
                 lambda: ended("RESET default_transaction_read_only"),
             ),
-            "too many": Faulty(
-                store,
+            "too many": Breakage(
                 "the database has too many connections",
                 lambda: ended("CONNECTION LIMIT 0"),
                 lambda: admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1"),
             ),
         }
         try:
-            yield faults[fault]
+            yield f"postgresql://{database}", faults
         finally:
-            await store.close()
             await relay.cut()
             await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
             await admin.close()

@@ -53,9 +53,9 @@ async def well(store: Store) -> None:
 async def test_a_fault_has_clear_words_and_ends_by_itself(faulty: Faulty) -> None:
     store = faulty.store
     await store.write([Put("state", "a", b"kept"), Append("log", "a", b"kept")])
-    await faulty.cut()
-    await broken(store, faulty.why)
-    await faulty.mend()
+    await faulty.breakage.cut()
+    await broken(store, faulty.breakage.why)
+    await faulty.breakage.mend()
     await well(store)
 
     found = await store.read([("state", "a"), ("state", "b")])
@@ -78,10 +78,10 @@ async def test_what_was_acknowledged_before_or_meanwhile_is_there(faulty: Faulty
 
     writes = [asyncio.create_task(write(n)) for n in range(60)]
     await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
-    await faulty.cut()
+    await faulty.breakage.cut()
     await asyncio.gather(*writes)
-    await broken(store, faulty.why)
-    await faulty.mend()
+    await broken(store, faulty.breakage.why)
+    await faulty.breakage.mend()
     await well(store)
     found = {record.key for record in await store.scan("state", limit=100)}
 

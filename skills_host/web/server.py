@@ -1,4 +1,4 @@
-"""Serving with hypercorn, each answer's head written together with its body.
+"""Serving with hypercorn, or on quicker connections, each answer's head and body in one write.
 
 hypercorn writes the two one after the other. One widely used client (that of the Bot Framework SDK
 for Python) closes its connection when it has the head and reads the body only then: it loses what
@@ -7,18 +7,29 @@ came in a segment of its own. One write is also cheaper than two.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import hypercorn.asyncio
 import hypercorn.asyncio.run
+from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config, Sockets
 from hypercorn.events import Event, RawData
+from hypercorn.utils import wrap_app
 from quart import Quart
+
+try:
+    from skills_host.web import http11
+except ImportError:
+    # Without the extra `speed` there is no parser in C.
+    http11 = None  # type: ignore[assignment]
 
 __all__ = ["Listeners", "listening", "serve_asgi"]
 
@@ -88,8 +99,84 @@ def listening(address: str) -> socket.socket:
     return listener
 
 
-async def serve_asgi(app: Quart, config: Config, *, shutdown: Callable[[], Awaitable[Any]]) -> None:
-    """Serve the application in this event loop until `shutdown` returns, then stop gracefully."""
+async def serve_asgi(
+    app: Quart, config: Listeners, *, shutdown: Callable[[], Awaitable[Any]], quick: bool = True
+) -> None:
+    """Serve the application in this event loop until `shutdown` returns, then stop gracefully.
+
+    `quick` serves with the parser in C where that is installed (extra `speed`) and nothing is
+    encrypted; otherwise hypercorn does.
+    """
     # hypercorn has no setting for the class of its connections.
     hypercorn.asyncio.run.TCPServer = _WholeAnswers  # type: ignore[attr-defined]
-    await hypercorn.asyncio.serve(app, config, shutdown_trigger=shutdown)
+    if quick and http11 is not None and not config.ssl_enabled:
+        async with _started(app, config) as state:
+            await _serve_quickly(app, config, state, shutdown)
+    else:
+        await hypercorn.asyncio.serve(app, config, shutdown_trigger=shutdown)
+
+
+@asynccontextmanager
+async def _started(app: Quart, config: Config) -> AsyncIterator[dict[str, Any]]:
+    """The application between its start and its end, and the state it has for requests."""
+    state: dict[str, Any] = {}
+    loop = asyncio.get_running_loop()
+    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    lifespan = Lifespan(wrapped, config, loop, state)
+    task = loop.create_task(lifespan.handle_lifespan())
+    await lifespan.wait_for_startup()
+    if task.done():
+        # It raises what kept the application from starting.
+        task.result()
+    try:
+        yield state
+    finally:
+        await lifespan.wait_for_shutdown()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _serve_quickly(
+    app: Quart, config: Listeners, state: dict[str, Any], shutdown: Callable[[], Awaitable[Any]]
+) -> None:
+    loop = asyncio.get_running_loop()
+    others: set[asyncio.Task[None]] = set()
+    context = WorkerContext(None)
+
+    def take_over(transport: asyncio.Transport, sent: bytes) -> None:
+        """Let hypercorn go on with a connection that wants to speak another protocol."""
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        reader.feed_data(sent)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        connection = _WholeAnswers(wrapped, loop, config, context, state, reader, writer)
+        task = loop.create_task(connection.run())
+        others.add(task)
+        task.add_done_callback(others.discard)
+
+    service = http11.Service(
+        app,
+        head_bytes=config.h11_max_incomplete_size,
+        idle_seconds=config.keep_alive_timeout,
+        take_over=take_over,
+        state=state,
+    )
+    async with AsyncExitStack() as stack:
+        for listener in config.create_sockets().insecure_sockets:
+            server = await loop.create_server(
+                lambda: http11.Connection(service), sock=listener, backlog=config.backlog
+            )
+            stack.callback(server.close)
+        await shutdown()
+    service.stop()
+    await context.terminated.set()
+    open_yet = {*service.tasks, *others}
+    if open_yet:
+        await asyncio.wait(open_yet, timeout=config.graceful_timeout)
+    service.abort()
+    for task in others:
+        task.cancel()

@@ -44,6 +44,7 @@ from skills_host.transport import (
     allow_https_or_loopback,
     allow_loopback,
 )
+from skills_host.web.front import Front
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
 from skills_host.web.receipts import Receipts
@@ -207,6 +208,7 @@ class _Host:
         leases: Leases,
     ) -> None:
         bots, now = self._settings.bots, self._world.now
+        front = Front(app, noted=self.noted)
         verifier = verifier_of(self._settings, keys, lambda: self._snapshot, now=now)
         watch = Watch(self._store, tasks=self._tasks, now=now)
         shared = Shared(
@@ -229,6 +231,7 @@ class _Host:
         for name in bots:
             for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
+                front.add(door, prefix=prefix)
         app.register_blueprint(health(self._probes(keys)))
 
     def _rotation(self, send: Send, stack: AsyncExitStack) -> Rotation:

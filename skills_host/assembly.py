@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from quart import Blueprint
-
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Bot, Handler
@@ -31,6 +29,7 @@ from skills_host.store.leases import Leases
 from skills_host.store.records import Store
 from skills_host.store.seal import Keys
 from skills_host.transport import Send
+from skills_host.web.front import Door
 from skills_host.web.guard import Guard
 from skills_host.web.messages import messages
 from skills_host.web.skills import skill_host
@@ -61,7 +60,7 @@ class Shared:
     watch: Watch
 
 
-def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Blueprint]]:
+def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Door]]:
     """A bot's doors with the prefixes they are reached at; the default bot has short ones too."""
     settings = shared.settings
     prefixes = [f"/bots/{name}", *([""] if name == settings.default_bot else [])]
@@ -75,7 +74,7 @@ def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tupl
 
 def _root_doors(
     shared: Shared, name: str, root: Root, tokens: TokenSource, host_url: str
-) -> list[Blueprint]:
+) -> list[Door]:
     app_id = shared.settings.bots[name].app_id
     conversations = _conversations(shared, app_id)
     calls = OpenCalls()
@@ -186,7 +185,7 @@ def _deliveries(
     )
 
 
-def _messages(shared: Shared, name: str, adapter: Adapter) -> Blueprint:
+def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:
     limits = shared.settings.host.limits
     inbox = Inbox(
         adapter,

@@ -10,17 +10,26 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from quart import Quart, Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
 
 from skills_host.activity import Activity, check_received, wire_name
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.auth.verify import Door, Verifier
 from skills_host.errors import BadInput, ChannelFailed, SkillsHostError, TooBusy, error_body
+from skills_host.web.incoming import Answering, Incoming, Outgoing, QuartIncoming
 from skills_host.wire import decode_members, encode
 
-__all__ = ["Guard", "Noted", "WrongMethod", "answer_errors", "json_response"]
+__all__ = [
+    "Guard",
+    "Noted",
+    "WrongMethod",
+    "answer_errors",
+    "answered",
+    "json_answer",
+    "json_response",
+]
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +70,14 @@ class WrongMethod(SkillsHostError):
         self.allowed = ", ".join(sorted(set(allowed)))
 
 
+def json_answer(body: bytes, status: int = 200) -> Outgoing:
+    """JSON bytes, or nothing at all, as an answer."""
+    return Outgoing(status, b"" if status in _BODILESS else body)
+
+
 def json_response(body: bytes, status: int = 200) -> Response:
-    """JSON bytes, or nothing at all, as a response."""
-    if not body or status in _BODILESS:
-        return Response(b"", status)
-    return Response(body, status, content_type="application/json")
+    """The same as Quart sends it."""
+    return QuartIncoming.response(json_answer(body, status))
 
 
 class Guard:
@@ -76,60 +88,55 @@ class Guard:
         self._body_bytes = body_bytes
         self._lab = lab
 
-    async def admit(self, *, door: Door, bot_app_id: str, with_body: bool) -> Identity:
-        """Check the current request's head, before a byte of its body is read.
+    async def admit(
+        self, incoming: Incoming, *, door: Door, bot_app_id: str, with_body: bool
+    ) -> Identity:
+        """Check a request's head, before a byte of its body is read.
 
         Raises `BadInput` and `Denied`.
         """
         if with_body:
-            self._check_announced()
-        if self._lab and _is_proxied():
+            self._check_announced(incoming)
+        if self._lab and _is_proxied(incoming):
             raise Denied("forwarded-in-lab")
-        header = request.headers.get("Authorization")
+        header = incoming.header("authorization")
         identity = await self._verifier.admit(header, door=door, bot_app_id=bot_app_id)
-        g.caller = identity.app_id
+        incoming.caller = identity.app_id
         return identity
 
-    async def received(self, identity: Identity) -> Activity:
+    async def received(self, incoming: Incoming, identity: Identity) -> Activity:
         """The request's body as a complete activity that fits the identity."""
-        activity = await self._read(check_received)
+        activity = await self._read(incoming, check_received)
         self._verifier.bind(identity, activity)
         return activity
 
-    async def activity(self) -> Activity:
+    async def activity(self, incoming: Incoming) -> Activity:
         """The request's body as an activity with a type; who sent it is known otherwise."""
-        return await self._read(_check_type)
+        return await self._read(incoming, _check_type)
 
-    async def body(self) -> bytes:
+    async def body(self, incoming: Incoming) -> bytes:
         """The request's body, which is one JSON object; nothing else about it is checked."""
-        body = await self._received()
+        body = await incoming.body()
         if len(body) <= LARGE:
             decode_members(body)
         else:
             await asyncio.to_thread(decode_members, body)
         return body
 
-    async def _received(self) -> bytes:
-        try:
-            return await request.get_data(False, False, False)
-        except RequestEntityTooLarge:
-            raise BadInput(code="too-large") from None
-        except RequestTimeout:
-            raise BadInput(code="slow-body") from None
-
-    async def _read(self, check: Callable[[Activity], None]) -> Activity:
-        body = await self._received()
+    async def _read(self, incoming: Incoming, check: Callable[[Activity], None]) -> Activity:
+        body = await incoming.body()
         if len(body) <= LARGE:
             return _checked(body, check)
         return await asyncio.to_thread(_checked, body, check)
 
-    def _check_announced(self) -> None:
-        kind = request.mimetype
+    def _check_announced(self, incoming: Incoming) -> None:
+        kind = (incoming.header("content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json" and not (
             kind.startswith("application/") and kind.endswith("+json")
         ):
             raise BadInput(code="content-type")
-        if (request.content_length or 0) > self._body_bytes:
+        length = incoming.header("content-length") or ""
+        if length.isascii() and length.isdigit() and float(length) > self._body_bytes:
             raise BadInput(code="too-large")
 
 
@@ -155,53 +162,67 @@ def _check_type(activity: Activity) -> None:
         raise BadInput("type is missing", code="missing-member")
 
 
-def _is_proxied() -> bool:
-    names = (name.lower() for name in request.headers.keys())
-    return any(name == "forwarded" or name.startswith("x-forwarded-") for name in names)
+def _is_proxied(incoming: Incoming) -> bool:
+    return any(name == "forwarded" or name.startswith("x-forwarded-") for name in incoming.names())
 
 
 Noted = Callable[[Denied, str, str], str | None]
 """Takes note of a refusal, the door and the caller (an app id, or an address); the receipt's id."""
 
 
-def answer_errors(app: Quart, noted: Noted = lambda *_: None) -> None:
-    """Answer every error with its status and the one error body; log what is ours to mend.
+async def answered(
+    answering: Answering, incoming: Incoming, *, endpoint: str, noted: Noted
+) -> Outgoing:
+    """The answer to a request, errors in the one error body; what is ours to mend is logged.
 
     `noted` is told of each refusal, and gives the receipt that the caller may name to us.
     """
+    try:
+        return await answering(incoming)
+    except SkillsHostError as exc:
+        return _known(exc, incoming, endpoint, noted)
+    except Exception as exc:
+        return _unforeseen(exc)
+
+
+def answer_errors(app: Quart, noted: Noted = lambda *_: None) -> None:
+    """Have Quart answer every error as `answered` does."""
 
     async def known(error: SkillsHostError) -> Response:
-        receipt = None
-        if isinstance(error, Denied):
-            caller = g.get("caller") or request.remote_addr or ""
-            receipt = noted(error, str(request.endpoint), caller)
-        return _known(error, receipt)
+        incoming = QuartIncoming()
+        return incoming.response(_known(error, incoming, str(request.endpoint), noted))
+
+    async def unforeseen(error: Exception) -> Response:
+        return QuartIncoming.response(_unforeseen(error))
 
     handlers: tuple[tuple[type[Exception], Callable[[Any], Awaitable[Response]]], ...] = (
         (SkillsHostError, known),
         (HTTPException, _http),
-        (Exception, _unforeseen),
+        (Exception, unforeseen),
     )
     for kind, handler in handlers:
         app.register_error_handler(kind, handler)
 
 
-def _known(error: SkillsHostError, receipt: str | None) -> Response:
+def _known(error: SkillsHostError, incoming: Incoming, endpoint: str, noted: Noted) -> Outgoing:
+    receipt = None
     if isinstance(error, Denied):
-        what = (request.method, request.endpoint, error.code, receipt or "no receipt")
+        receipt = noted(error, endpoint, incoming.caller or incoming.address)
+        what = (incoming.method, endpoint, error.code, receipt or "no receipt")
         log.warning("%s %s refused: %s (%s)", *what)
     elif error.status >= 500:
-        log.error("%s %s failed: %s", request.method, request.endpoint, error.code)
-    response = json_response(encode(error_body(error, receipt=receipt)), error.status)
+        log.error("%s %s failed: %s", incoming.method, endpoint, error.code)
+    headers = {}
     if isinstance(error, WrongMethod):
-        response.headers["Allow"] = error.allowed
+        headers["Allow"] = error.allowed
     if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = "Bearer"
     if error.status == 503 or isinstance(error, TooBusy):
-        response.headers["Retry-After"] = "1"
+        headers["Retry-After"] = "1"
     if isinstance(error, ChannelFailed) and error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
+        headers["Retry-After"] = str(error.retry_after)
+    body = encode(error_body(error, receipt=receipt))
+    return Outgoing(error.status, body, headers=headers)
 
 
 async def _http(error: HTTPException) -> Response:
@@ -214,6 +235,6 @@ async def _http(error: HTTPException) -> Response:
     return response
 
 
-async def _unforeseen(error: Exception) -> Response:
+def _unforeseen(error: Exception) -> Outgoing:
     log.error("unforeseen error", exc_info=error)
-    return json_response(encode(error_body(SkillsHostError())), 500)
+    return Outgoing(500, encode(error_body(SkillsHostError())))

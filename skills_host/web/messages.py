@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from quart import Blueprint, Response
-
 from skills_host.activity import Activity
+from skills_host.auth import verify
 from skills_host.auth.claims import Identity
-from skills_host.auth.verify import Door
 from skills_host.bot.adapter import Answer
 from skills_host.bot.inbox import Inbox
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, frame_of
 from skills_host.errors import SkillsHostError
 from skills_host.transport import EVENT_STREAM
-from skills_host.web.guard import Guard, json_response
+from skills_host.web.front import Door
+from skills_host.web.guard import Guard, json_answer
+from skills_host.web.incoming import Incoming, Outgoing
 from skills_host.wire import decode_elements, decode_members
 
 __all__ = ["messages"]
@@ -24,26 +24,28 @@ __all__ = ["messages"]
 
 def messages(
     name: str, *, guard: Guard, inbox: Inbox, bot_app_id: str, answer_seconds: float
-) -> Blueprint:
+) -> Door:
     """The door of the bot `name`.
 
     A plain delivery whose turn takes longer than `answer_seconds` is answered 202: it is recorded,
     and the turn goes on.
     """
-    door = Blueprint(f"messages-{name}", __name__)
 
-    @door.post("/api/messages", endpoint="messages", provide_automatic_options=False)
-    async def receive() -> Response:
-        identity = await guard.admit(door=Door.MESSAGES, bot_app_id=bot_app_id, with_body=True)
-        activity = await guard.received(identity)
+    async def receive(incoming: Incoming) -> Outgoing:
+        identity = await guard.admit(
+            incoming, door=verify.Door.MESSAGES, bot_app_id=bot_app_id, with_body=True
+        )
+        activity = await guard.received(incoming, identity)
         if activity.delivery_mode == "stream":
             return await _streamed(inbox, activity, identity)
         if activity.type == "invoke" or activity.delivery_mode == "expectReplies":
             answer = await inbox.take(activity, identity)
         else:
             answer = await _soon(inbox.take(activity, identity), answer_seconds)
-        return json_response(answer.body, answer.status)
+        return json_answer(answer.body, answer.status)
 
+    door = Door(f"messages-{name}", receive, path="/api/messages", endpoint="messages")
+    door.offer("/api/messages", methods=["POST"])
     return door
 
 
@@ -56,7 +58,7 @@ async def _soon(taking: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
         return Answer(202)
 
 
-async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Response:
+async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Outgoing:
     """The turn's replies as frames, each when it is given.
 
     The status is decided with the first of them: what fails before has an ordinary answer.
@@ -66,11 +68,8 @@ async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Res
     taking.add_done_callback(lambda done: _finished(done, said))
     first = await said.get()
     if first is None and not 200 <= (answer := taking.result()).status < 300:
-        return json_response(answer.body, answer.status)
-    response = Response(_frames(first, said, taking), content_type=EVENT_STREAM)
-    # A turn may take longer than the framework gives to the sending of an answer.
-    response.timeout = None
-    return response
+        return json_answer(answer.body, answer.status)
+    return Outgoing(media_type=EVENT_STREAM, chunks=_frames(first, said, taking))
 
 
 def _finished(done: asyncio.Future[Answer], said: asyncio.Queue[Activity | None]) -> None:

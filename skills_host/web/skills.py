@@ -6,20 +6,19 @@ Ids are opaque: they are taken from the raw path, where an encoded slash is stil
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
-
-from quart import Blueprint, Response, request
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from skills_host.activity import ID_CHARACTERS
+from skills_host.auth import verify
 from skills_host.auth.claims import Identity
-from skills_host.auth.verify import Door
 from skills_host.consumer.host import SkillHost
 from skills_host.consumer.proxy import ChannelProxy, Page, Question
 from skills_host.errors import BadInput, SkillsHostError
 from skills_host.settings import Operation
-from skills_host.web.guard import Guard, WrongMethod, json_response
+from skills_host.web.front import Door
+from skills_host.web.guard import Guard, WrongMethod, json_answer
+from skills_host.web.incoming import Incoming, Outgoing
 from skills_host.wire import encode
 
 __all__ = ["Asked", "operation_at", "page_of", "skill_host"]
@@ -133,29 +132,24 @@ def _is_control(character: str) -> bool:
 
 def skill_host(
     name: str, *, guard: Guard, host: SkillHost, proxy: ChannelProxy, bot_app_id: str
-) -> Blueprint:
+) -> Door:
     """The skill host of the root `name`."""
-    door = Blueprint(f"skills-{name}", __name__)
     calls = _Calls(guard, host, proxy)
-    every: dict[str, Any] = {
-        "methods": METHODS,
-        "endpoint": "skills",
-        "merge_slashes": False,
-        "provide_automatic_options": False,
-    }
 
-    # Encoded slashes come decoded here, several in a row too: nothing of that is to be mended.
-    @door.route(f"{BASE}//<path:_rest>", **every)
-    @door.route(f"{BASE}/<path:_rest>", **every)
-    async def callback(_rest: str) -> Response:
-        asked = operation_at(request.method, _raw_path().partition(f"{BASE}/".encode())[2])
+    async def callback(incoming: Incoming) -> Outgoing:
+        asked = operation_at(incoming.method, incoming.raw_path.partition(f"{BASE}/".encode())[2])
         identity = await guard.admit(
-            door=Door.SKILL_HOST,
+            incoming,
+            door=verify.Door.SKILL_HOST,
             bot_app_id=bot_app_id,
             with_body=asked.operation in WITH_BODY,
         )
-        return await calls.answer(asked, identity)
+        return await calls.answer(asked, incoming, identity)
 
+    door = Door(f"skills-{name}", callback, path=f"{BASE}/", endpoint="skills")
+    # Encoded slashes come decoded here, several in a row too: nothing of that is to be mended.
+    rules = (f"{BASE}//<path:_rest>", f"{BASE}/<path:_rest>")
+    door.offer(*rules, methods=METHODS, merge_slashes=False)
     return door
 
 
@@ -167,52 +161,47 @@ class _Calls:
     host: SkillHost
     proxy: ChannelProxy
 
-    async def answer(self, asked: Asked, identity: Identity) -> Response:
+    async def answer(self, asked: Asked, incoming: Incoming, identity: Identity) -> Outgoing:
         match asked.operation:
             case Operation.SEND:
-                return await self._send(asked, identity)
+                return await self._send(asked, incoming, identity)
             case Operation.UPDATE:
-                return await self._update(asked, identity)
+                return await self._update(asked, incoming, identity)
             case Operation.DELETE:
                 await self.host.delete(*_two(asked.ids), identity)
-                return json_response(b"")
+                return json_answer(b"")
             case _:
-                return await self._ask(asked, identity)
+                return await self._ask(asked, incoming, identity)
 
-    async def _send(self, asked: Asked, identity: Identity) -> Response:
-        activity = await self.guard.activity()
+    async def _send(self, asked: Asked, incoming: Incoming, identity: Identity) -> Outgoing:
+        activity = await self.guard.activity(incoming)
         handle, *answered = asked.ids
         reply_to_id = answered[0] if answered else None
-        key = request.headers.get("Idempotency-Key", "")
+        key = incoming.header("idempotency-key") or ""
         if len(key) > KEY_CHARACTERS:
             raise BadInput("the Idempotency-Key is too long", code="bad-id")
         sent = await self.host.send(handle, activity, identity, reply_to_id=reply_to_id, key=key)
-        return json_response(encode({"id": sent}))
+        return json_answer(encode({"id": sent}))
 
-    async def _update(self, asked: Asked, identity: Identity) -> Response:
+    async def _update(self, asked: Asked, incoming: Incoming, identity: Identity) -> Outgoing:
         handle, activity_id = _two(asked.ids)
-        activity = await self.guard.activity()
+        activity = await self.guard.activity(incoming)
         updated = await self.host.update(handle, activity_id, activity, identity)
-        return json_response(encode({"id": updated}))
+        return json_answer(encode({"id": updated}))
 
-    async def _ask(self, asked: Asked, identity: Identity) -> Response:
-        body = await self.guard.body() if asked.operation in WITH_BODY else b""
-        page = page_of(request.query_string) if asked.operation in PAGED else Page()
+    async def _ask(self, asked: Asked, incoming: Incoming, identity: Identity) -> Outgoing:
+        body = await self.guard.body(incoming) if asked.operation in WITH_BODY else b""
+        page = page_of(incoming.query) if asked.operation in PAGED else Page()
         answer = await self.proxy.ask(Question(asked.operation, asked.ids, page, body), identity)
-        response = json_response(answer.body, answer.status)
-        if answer.body and answer.media_type:
-            response.headers["Content-Type"] = answer.media_type
+        told = json_answer(answer.body, answer.status)
         # It is the skill's to take for what it is said to be, not for what it looks like.
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
+        return replace(
+            told,
+            media_type=answer.media_type or told.media_type,
+            headers={"X-Content-Type-Options": "nosniff"},
+        )
 
 
 def _two(ids: tuple[str, ...]) -> tuple[str, str]:
     handle, other = ids
     return handle, other
-
-
-def _raw_path() -> bytes:
-    # A server that does not give it has decoded the ids already; twice would make others of them.
-    raw: bytes = request.scope.get("raw_path") or quote(request.path).encode()
-    return raw.partition(b"?")[0]

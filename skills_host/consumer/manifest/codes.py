@@ -91,6 +91,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "SKM212": Code(
             _WARNING, "a language model at this address cannot be fetched", "publish it by https"
         ),
+        "SKM213": Code(_WARNING, "blanks stand around the address", "remove them: manifest fix"),
         # Endpoints
         "SKM301": Code(_ERROR, "the manifest has no endpoint", "add one"),
         "SKM302": Code(_ERROR, "an app id is a GUID", "copy it from the app registration"),
@@ -135,11 +136,27 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "SKM410": Code(
             _INFO, "an activity has no description, and none can be shown", "describe it"
         ),
-        "SKM411": Code(
-            _WARNING, "the manifest names no generation-1 action that can be called", "declare one"
+        # What Copilot Studio refuses (profile copilot-studio)
+        "SKM601": Code(_ERROR, "Copilot Studio takes at most 500 KB", "make it smaller"),
+        "SKM602": Code(_WARNING, "Copilot Studio takes at most 100 actions", "declare fewer"),
+        "SKM603": Code(_WARNING, "Copilot Studio takes at most 25 inputs of an action", "ask less"),
+        "SKM604": Code(
+            _WARNING, "Copilot Studio takes at most 25 outputs of an action", "give less"
         ),
-        "SKM412": Code(
-            _WARNING, "an intent is said to exist, but there is no language model", "name the model"
+        "SKM605": Code(_ERROR, "Copilot Studio takes no lists as inputs or outputs", "use text"),
+        "SKM606": Code(
+            _INFO, "Copilot Studio shows an action without inputs and outputs", "declare a value"
+        ),
+        "SKM607": Code(
+            _INFO, "Copilot Studio is said to refuse references in value", "write it in place"
+        ),
+        "SKM608": Code(
+            _INFO, "Copilot Studio is said to refuse required in definitions", "leave it out"
+        ),
+        "SKM609": Code(
+            _INFO,
+            "Copilot Studio has insisted on $schema and $id as the first members",
+            "move them",
         ),
     }
 )

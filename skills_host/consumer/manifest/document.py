@@ -22,6 +22,7 @@ __all__ = [
     "Fault",
     "Node",
     "Path",
+    "found_at",
     "pointer_of",
     "scan",
 ]
@@ -110,6 +111,22 @@ class Document:
 def pointer_of(path: Path) -> str:
     """The RFC 6901 pointer of a path; empty for the whole document."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def found_at(root: Node, path: Path) -> Node:
+    """The value at a path, or the innermost one on the way that there is."""
+    node = root
+    for part in path:
+        if node.members is not None:
+            inner = node.members.get(str(part))
+        else:
+            elements = node.elements or ()
+            is_there = str(part).isdecimal() and int(part) < len(elements)
+            inner = elements[int(part)] if is_there else None
+        if inner is None:
+            return node
+        node = inner
+    return node
 
 
 def scan(data: bytes) -> Document:

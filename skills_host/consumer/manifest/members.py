@@ -146,7 +146,9 @@ class _Members:
         if (url := found.text) is None:
             self._say(found, "SKM206", "expected text")
             return ""
-        url = url.strip()
+        if url != url.strip():
+            self._say(found, "SKM213")
+            url = url.strip()
         scheme = _SCHEME.match(url)
         if _BLANK.search(url):
             self._say(found, "SKM208")

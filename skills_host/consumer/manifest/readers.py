@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from skills_host.consumer.manifest.addresses import PRIVATE_NETWORKS, Network
-from skills_host.consumer.manifest.document import Document, Node, scan
+from skills_host.consumer.manifest.declared import schemas_checked
+from skills_host.consumer.manifest.document import Document, Node, found_at, scan
 from skills_host.consumer.manifest.findings import Findings
 from skills_host.consumer.manifest.generations import (
     PUBLISHED,
@@ -16,6 +17,8 @@ from skills_host.consumer.manifest.generations import (
 )
 from skills_host.consumer.manifest.members import members_read
 from skills_host.consumer.manifest.model import Generation, Manifest, Profile, Reading
+from skills_host.consumer.manifest.published import complaints
+from skills_host.consumer.manifest.studio import studio_checked
 from skills_host.errors import SettingsError
 from skills_host.wire import encode
 
@@ -55,14 +58,30 @@ def read(
     if root.members is None:
         findings.at(root, "SKM010")
         return Reading(None, findings.in_order())
-    manifest = members_read(
-        modernised(root),
-        findings,
-        _generation(root, findings),
-        dev=dev,
-        networks=networks,
-    )
+    if profile is Profile.STRICT:
+        return _strictly(root, findings)
+    newest = modernised(root)
+    generation = _generation(root, findings)
+    manifest = members_read(newest, findings, generation, dev=dev, networks=networks)
+    schemas_checked(newest, findings)
+    if profile is Profile.COPILOT_STUDIO:
+        studio_checked(newest, len(data), findings)
     return Reading(None if findings.has_errors else manifest, findings.in_order())
+
+
+def _strictly(root: Node, findings: Findings) -> Reading:
+    """Judged by the published schema alone; what only this host asks is not asked."""
+    schema = (root.members or {}).get("$schema")
+    declared = declared_generation(schema.text if schema else None)
+    generation = declared or shape_of(root) or Generation.V2_2
+    for complaint in complaints(root.value, generation):
+        node = found_at(root, complaint.path)
+        findings.at(node, complaint.code, complaint.message, member=complaint.member)
+    if findings.has_errors:
+        return Reading(None, findings.in_order())
+    unheard = Findings(Document("", None))
+    manifest = members_read(modernised(root), unheard, generation, dev=True, networks=())
+    return Reading(manifest, findings.in_order())
 
 
 def read_manifest(data: bytes, *, source: str) -> Manifest:

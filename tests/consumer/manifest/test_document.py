@@ -19,7 +19,7 @@ def faults(data: bytes) -> list[tuple[str, int, int]]:
     return [(fault.code, *document.place(fault.offset)) for fault in document.faults]
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(members.map(written))
 def test_a_document_has_the_values_that_the_codec_reads(text: str) -> None:
     document = scan(text.encode())
@@ -29,7 +29,7 @@ def test_a_document_has_the_values_that_the_codec_reads(text: str) -> None:
     assert document.root.value == decode(text.encode())
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(members.map(written))
 def test_every_value_stands_where_it_is_said_to(text: str) -> None:
     document = scan(text.encode())
@@ -124,7 +124,7 @@ def test_ten_thousand_levels_overflow_nothing(opened: str) -> None:
     assert len(document.faults) == 1
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(members.map(written), st.data())
 def test_a_mutilated_text_is_read_as_the_codec_reads_it_or_refused(
     text: str, data: st.DataObject

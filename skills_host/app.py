@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
@@ -37,7 +37,9 @@ from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
 from skills_host.store.leases import Leases
+from skills_host.store.observed import ObservedStore
 from skills_host.store.seal import Keys, keys_of
+from skills_host.telemetry import REFUSALS, Telemetry
 from skills_host.transport import (
     Client,
     Send,
@@ -47,6 +49,7 @@ from skills_host.transport import (
 from skills_host.web.front import Front
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
+from skills_host.web.metrics import MetricsListener, metrics
 from skills_host.web.receipts import Receipts
 from skills_host.web.server import Listeners, listening, serve_asgi
 
@@ -55,6 +58,7 @@ __all__ = ["World", "create_app", "serve"]
 log = logging.getLogger(__name__)
 
 START_ERROR = "SKILLS_HOST_START_ERROR"
+MEASURE_SECONDS = 15.0
 ROUND_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
 SWEEP_RECORDS = 500
@@ -124,7 +128,11 @@ class _Host:
                 bot.listen_for(configured_words(settings))
         if unknown := set(bots) - set(settings.bots):
             raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
-        self._store = store_from_url(settings.store.url, now=world.now)
+        self._telemetry = Telemetry()
+        self._measures: list[Callable[[], Awaitable[None]]] = []
+        self._store = ObservedStore(
+            store_from_url(settings.store.url, now=world.now), self._telemetry
+        )
         self._tasks = Tasks()
         self._rounds: list[Callable[[], Awaitable[None]]] = []
         limits = settings.host.limits
@@ -160,6 +168,7 @@ class _Host:
                 self._store,
                 now=self._world.now,
                 seconds=self._settings.host.limits.lease_seconds,
+                telemetry=self._telemetry,
             )
             leases.open()
             stack.push_async_callback(leases.close)
@@ -170,6 +179,7 @@ class _Host:
             self._build(app, keys=keys, handle_keys=handle_keys, send=send, leases=leases)
             for task in (self._sweep(rotation), self._watch(rotation)):
                 stack.push_async_callback(_cancelled, asyncio.create_task(task))
+            await self._tell(app, stack)
             stack.push_async_callback(_cancelled, asyncio.create_task(self._go_round()))
             stack.push_async_callback(self._tasks.stop, self._settings.host.limits.stop_seconds)
             self._closing = stack.pop_all()
@@ -180,6 +190,7 @@ class _Host:
 
     def noted(self, error: Denied, door: str, caller: str) -> str | None:
         """Take note of a refusal; the id of its receipt."""
+        self._telemetry.count(REFUSALS, error.code)
         return self._receipts.note(error, door=door, caller=caller)
 
     # Building
@@ -226,6 +237,8 @@ class _Host:
             leases=leases,
             rounds=self._rounds,
             watch=watch,
+            telemetry=self._telemetry,
+            measures=self._measures,
         )
         self._rounds.append(watch.look)
         for name in bots:
@@ -233,6 +246,18 @@ class _Host:
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
                 front.add(door, prefix=prefix)
         app.register_blueprint(health(self._probes(keys)))
+
+    async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
+        """Offer what the host tells of itself, as its settings say."""
+        given = self._settings.metrics
+        token = given.token.get_secret_value() if given.token else None
+        door = metrics(self._telemetry, measures=self._measures, token=token)
+        if given.bind is not None:
+            listener = await MetricsListener.opened(door, given.bind, ports=given.ports)
+            stack.push_async_callback(listener.close)
+        elif token is not None:
+            app.register_blueprint(door)
+        stack.push_async_callback(_cancelled, asyncio.create_task(self._measure()))
 
     def _rotation(self, send: Send, stack: AsyncExitStack) -> Rotation:
         self._sources = {name: self._tokens(name, send) for name in self._settings.bots}
@@ -243,6 +268,7 @@ class _Host:
             build=self._credential,
             reload=self._reload,
             now=self._world.now,
+            telemetry=self._telemetry,
         )
         stack.push_async_callback(rotation.close)
         for tokens in self._sources.values():
@@ -288,6 +314,14 @@ class _Host:
                     # Whatever it was, the next round may go well, and nobody else would look.
                     log.exception("what is due could not be looked for")
             await asyncio.sleep(ROUND_SECONDS)
+
+    async def _measure(self) -> None:
+        """Set what is told of the moment, for those who get it by OpenTelemetry."""
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            for measure in self._measures:
+                with suppress(SkillsHostError):
+                    await measure()
 
     async def _sweep(self, rotation: Rotation) -> None:
         """Forget what has expired, a little at a time."""

@@ -28,6 +28,7 @@ from skills_host.settings import Callbacks, Settings
 from skills_host.store.leases import Leases
 from skills_host.store.records import Store
 from skills_host.store.seal import Keys
+from skills_host.telemetry import Telemetry
 from skills_host.transport import Send
 from skills_host.web.front import Door
 from skills_host.web.guard import Guard
@@ -41,7 +42,7 @@ __all__ = ["Shared", "doors"]
 class Shared:
     """What all bots of a host use: settings, clock, chance, network, store, tasks, keys.
 
-    `rounds` is what the host does every second.
+    `rounds` is what the host does every second; `measures` sets the gauges of its telemetry.
     """
 
     settings: Settings
@@ -58,6 +59,8 @@ class Shared:
     leases: Leases
     rounds: list[Callable[[], Awaitable[None]]]
     watch: Watch
+    telemetry: Telemetry
+    measures: list[Callable[[], Awaitable[None]]]
 
 
 def doors(shared: Shared, name: str, bot: Bot, tokens: TokenSource) -> list[tuple[str, Door]]:
@@ -171,12 +174,20 @@ def _deliveries(
     breakers = Breakers(
         now=shared.now, most=limits.breaker_failures, seconds=limits.breaker_seconds
     )
+    client = SkillClient(
+        shared.send,
+        tokens,
+        breakers,
+        timeout=limits.skill_seconds,
+        telemetry=shared.telemetry,
+    )
+    shared.measures.append(client.measure)
     return Deliveries(
         root,
         texts=root.texts,
         skills=shared.skills,
         conversations=conversations,
-        client=SkillClient(shared.send, tokens, breakers, timeout=limits.skill_seconds),
+        client=client,
         calls=calls,
         tasks=shared.tasks,
         host_url=host_url,
@@ -195,9 +206,11 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:
         now=shared.now,
         new_id=shared.new_id,
         limits=limits,
+        telemetry=shared.telemetry,
         sealing=_sealing(shared, b"inbound record"),
     )
     shared.rounds.append(inbox.take_up)
+    shared.measures.append(inbox.measure)
     app_id = shared.settings.bots[name].app_id
     return messages(
         name,
@@ -227,11 +240,13 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
         ),
         tasks=shared.tasks,
         leases=shared.leases,
+        telemetry=shared.telemetry,
         new_id=shared.new_id,
         now=shared.now,
         seconds=limits.outbox_seconds,
     )
     shared.rounds.append(outbox.look)
+    shared.measures.append(outbox.measure)
     adapter = Adapter(
         bot,
         name=name,

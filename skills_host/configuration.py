@@ -33,7 +33,7 @@ BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+):([0-9]{1,5})")
 
 VERBATIM = ("__SECRET", "__PASSWORD")
 SECRETS = ("secret", "password")
-MODEL_SECRET = ("routing", "model", "secret")
+OTHER_SECRETS = (("routing", "model", "secret"), ("metrics", "token"))
 CONTENTS = ("certificate", "key")
 PEM = "-----BEGIN "
 # A PFX file in base64: its outermost length takes two bytes, and no path is as long.
@@ -128,7 +128,7 @@ def _expanded(text: str, environ: Mapping[str, str], where: Where) -> str:
 
 def _secret(written: str, text: str, where: Where, read_secret: Callable[[str], str]) -> str:
     """The text, or for a secret written as `@path` the content of that file."""
-    is_secret = where[:2] == ("host", "keys") or where == MODEL_SECRET
+    is_secret = where[:2] == ("host", "keys") or where in OTHER_SECRETS
     if not (is_secret or _is_credential(where, SECRETS)) or not written.startswith("@"):
         return text
     try:

@@ -31,6 +31,7 @@ __all__ = [
     "HostSettings",
     "IdentityKind",
     "Limits",
+    "MetricsSettings",
     "Operation",
     "Policy",
     "Settings",
@@ -42,6 +43,7 @@ __all__ = [
 
 DIGESTS = ("sha256", "sha1")
 HIDDEN: tuple[Literal["secret", "certificate", "key"], ...] = ("secret", "certificate", "key")
+LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
 THUMBPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 
@@ -155,6 +157,29 @@ class StoreSettings(Model):
     """`[store]`: what the host remembers, and where."""
 
     url: str = ""
+
+
+class MetricsSettings(Model):
+    """`[metrics]`: who may read what the host tells of itself; nobody, if neither is given.
+
+    With `bind` it is read there, each process on the first of `ports` ports from that on that is
+    free; without it, on the host's own address. A bearer has to show the `token`, if there is one.
+    """
+
+    bind: str | None = None
+    ports: int = Field(default=1, ge=1, le=100)
+    token: SecretStr | None = Field(default=None, min_length=16)
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if self.bind is None:
+            return self
+        host, _, port = self.bind.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("bind: expected HOST:PORT")
+        if self.token is None and not LOOPBACK.fullmatch(host):
+            raise ValueError("bind: an address that others can reach needs a token")
+        return self
 
 
 class IdentityKind(StrEnum):
@@ -312,6 +337,7 @@ class Settings(Model):
 
     host: HostSettings = HostSettings()
     store: StoreSettings = StoreSettings()
+    metrics: MetricsSettings = MetricsSettings()
     cloud: Cloud = Cloud()
     bots: Table[BotSettings] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)

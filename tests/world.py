@@ -167,7 +167,11 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
             "host": {"bind": bind, "public_url": base, **toml.get("host", {})},
             "store": {"url": f"sqlite:///{folder / name}.db", **toml.get("store", {})},
             "cloud": CLOUD,
-            **{table: toml[table] for table in ("bots", "skills", "routing") if table in toml},
+            **{
+                table: toml[table]
+                for table in ("bots", "skills", "routing", "metrics")
+                if table in toml
+            },
         },
         {},
     )

@@ -29,6 +29,9 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "the bearer token is not a signed JSON web token",
             "send the token as it was issued",
         ),
+        "metrics-token": Code(
+            401, "the bearer is not the one that may read the metrics", "send metrics.token"
+        ),
         "algorithm": Code(
             401, "the token is not signed with RS256", "use a token that the authority signed"
         ),
@@ -163,6 +166,7 @@ DECIDED_BY: Mapping[str, str] = MappingProxyType(
     {
         "unknown-key": "cloud.entra_metadata, cloud.channel_metadata",
         "keys-unavailable": "cloud.entra_metadata, cloud.channel_metadata",
+        "metrics-token": "metrics.token",
         "issuer": "bots.NAME.tenant, skills.NAME.tenants, cloud.issuers, cloud.shared_tenants",
         "tenant-binding": "cloud.issuers",
         "audience": "bots.NAME.app_id",
@@ -185,6 +189,7 @@ UNSIGNED = frozenset(
         "bad-scheme",
         "token-too-long",
         "malformed-token",
+        "metrics-token",
         "algorithm",
         "critical-header",
         "unknown-key",

@@ -17,7 +17,7 @@ from skills_host.auth.credentials import AnyCredential, ClientCertificate
 from skills_host.auth.tokens import TokenSource
 from skills_host.errors import SettingsError, TokenUnavailable
 from skills_host.settings import BotSettings, Settings
-from skills_host.telemetry import tell_expiry
+from skills_host.telemetry import EXPIRES_IN, Telemetry
 
 __all__ = ["Build", "Rotation", "closed"]
 
@@ -45,7 +45,9 @@ class Rotation:
         build: Build,
         reload: Callable[[], Settings] | None,
         now: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
+        self._telemetry = telemetry
         self._scope = settings.cloud.channel_scope
         self._bots = dict(settings.bots)
         self._credentials = dict(credentials)
@@ -79,7 +81,7 @@ class Rotation:
         for name, credential in self._credentials.items():
             days = _days_left(credential, self._now())
             if days < math.inf:
-                tell_expiry(name, days * DAY)
+                self._telemetry.set(EXPIRES_IN, days * DAY, name)
             step = expiry_step(days)
             if step is not None and step != self._steps.get(name):
                 self._steps[name] = step

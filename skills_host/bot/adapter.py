@@ -58,10 +58,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A handled turn: its answer, and the changes of state that are still to be written."""
+    """A handled turn: its answer, and the changes of state that are still to be written.
+
+    It `has_failed` if it ended in an exception, whatever the user was told then.
+    """
 
     answer: Answer
     changes: tuple[Change, ...] = ()
+    has_failed: bool = False
 
 
 class Adapter:
@@ -129,7 +133,8 @@ class Adapter:
             again=again,
         )
         failure = await self._guarded(turn, _give_up if given_up else self._handle)
-        return Outcome(_answer(turn, buffer, failure), tuple(turn.unsaved()))
+        answer = _answer(turn, buffer, failure)
+        return Outcome(answer, tuple(turn.unsaved()), has_failed=turn.has_failed)
 
     async def continue_conversation(
         self,
@@ -229,6 +234,7 @@ class Adapter:
         except Exception as exc:
             code = exc.code if isinstance(exc, SkillsHostError) else type(exc).__name__
             log.exception("turn of %s failed: %s", self.name, code)
+        turn.has_failed = True
         # The user is asked to try again, so what this attempt changed must not count.
         turn.state.forget()
         turn.user.forget()

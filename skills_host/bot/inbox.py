@@ -29,6 +29,7 @@ from skills_host.errors import (
 from skills_host.settings import Limits
 from skills_host.store.leases import Leases
 from skills_host.store.records import NEW, Change, Check, Put, Record, Store
+from skills_host.telemetry import LANES, TAKEN_UP, TURNED_AWAY, TURNS, TURNS_OPEN, Telemetry
 from skills_host.wire import decode, decode_members, encode, encode_members
 
 __all__ = ["Inbox"]
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5  # of a turn whose processes died; then it is the turn that kills them
 KIND = "inbound"
 POLL = 0.25  # seconds after which is looked again whether another process has answered
-TAKEN_UP = 50  # turns that are taken up at once
+AT_ONCE = 50  # turns that are taken up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Inbox:
         now: Callable[[], float],
         new_id: Callable[[], str],
         limits: Limits,
+        telemetry: Telemetry,
         sealing: Sealing,
     ) -> None:
         self._adapter = adapter
@@ -82,6 +84,7 @@ class Inbox:
         self._now = now
         self._new_id = new_id
         self._limits = limits
+        self._telemetry = telemetry
         self._sealing = sealing
         self._lanes = Lanes(store, most=limits.lane_turns)
         self._open: dict[str, asyncio.Task[Answer]] = {}
@@ -100,9 +103,7 @@ class Inbox:
         key = self._key(activity, identity)
         task = self._open.get(key)
         if task is None:
-            if len(self._open) >= self._limits.open_turns:
-                raise TooBusy()
-            task = self._tasks.start(self._taken(activity, identity, key, said))
+            task = self._begun(activity, identity, key, said)
             self._open[key] = task
             task.add_done_callback(lambda _: self._open.pop(key, None))
         return await self._tasks.result(task)
@@ -111,8 +112,9 @@ class Inbox:
         """Begin again what processes that died have left: recorded, and not answered."""
         prefix = f"{joined_key(self._adapter.name)}/"
         until = self._leases.until()
-        for record in await self._store.claim(KIND, prefix, until=until, limit=TAKEN_UP):
+        for record in await self._store.claim(KIND, prefix, until=until, limit=AT_ONCE):
             log.warning("a turn of %s is taken up again", self._adapter.name)
+            self._telemetry.count(TAKEN_UP, self._adapter.name)
             # Our own, if it could not be renewed in time: only the newest run may go on.
             self._leases.lose(record)
             try:
@@ -121,6 +123,22 @@ class Inbox:
             except SkillsHostError:
                 # The host stops: others can have it when it has.
                 self._leases.leave(record)
+
+    async def measure(self) -> None:
+        """Tell how much there is to do."""
+        self._telemetry.set(TURNS_OPEN, len(self._open), self._adapter.name)
+        self._telemetry.set(LANES, self._lanes.waiting, self._adapter.name)
+
+    def _begun(
+        self, activity: Activity, identity: Identity, key: str, said: Said
+    ) -> asyncio.Task[Answer]:
+        try:
+            if len(self._open) >= self._limits.open_turns:
+                raise TooBusy()
+            return self._tasks.start(self._taken(activity, identity, key, said))
+        except SkillsHostError as exc:
+            self._telemetry.count(TURNED_AWAY, self._adapter.name, exc.code)
+            raise
 
     def _key(self, activity: Activity, identity: Identity) -> str:
         # A consumer gives the activities it makes by itself the id of the one that caused them:
@@ -165,16 +183,18 @@ class Inbox:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
         self._leases.hold(work.record, lost=task.cancel)
+        began = self._now()
         try:
             if work.place is not None and not self._may_answer(work):
                 await self._lanes.next(work.session, work.place)
-            answer = await self._turn(work, said)
+            answer, outcome = await self._turn(work, said)
         except asyncio.CancelledError:
             self._leases.leave(work.record)
             raise
         finally:
             self._leases.drop(work.record)
             self._lanes.left(work.session)
+        self._telemetry.took(TURNS, max(0.0, self._now() - began), self._adapter.name, outcome)
         return answer
 
     def _may_answer(self, work: _Work) -> bool:
@@ -186,7 +206,8 @@ class Inbox:
         is_told = work.activity.type in ("event", "invoke")
         return work.identity.kind == "skill" and is_told and work.place != 1
 
-    async def _turn(self, work: _Work, said: Said) -> Answer:
+    async def _turn(self, work: _Work, said: Said) -> tuple[Answer, str]:
+        """The answer, and how the turn ended."""
         outcome = await self._adapter.process(
             work.activity,
             work.identity,
@@ -199,15 +220,15 @@ class Inbox:
         try:
             # The answer with the state that the turn changed, in one commit.
             await self._store.write([*self._done(work, outcome.answer), *outcome.changes])
-            return outcome.answer
+            return outcome.answer, "failed" if outcome.has_failed else "ok"
         except VersionConflict as exc:
             if (exc.kind, exc.key) == (KIND, work.record.key):
-                return await self._given(work.record.key)
+                return await self._given(work.record.key), "lost"
             log.error("state of a turn was changed meanwhile: %s", exc.code)
         conflict = StateConflict()
         answer = Answer(conflict.status, encode(error_body(conflict)))
         await self._store.write(self._done(work, answer))
-        return answer
+        return answer, conflict.code
 
     async def _given(self, key: str) -> Answer:
         """The answer that an activity was given, or will be by the process that has it in work."""

@@ -31,6 +31,11 @@ class Lanes:
         self._most = most
         self._here: dict[str, dict[int, asyncio.Event]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """The sessions in which a turn of this process waits for the one before it."""
+        return len(self._here)
+
     def join(self, session: str, key: str, *, expires: float) -> Append:
         """The change that puts the turn `key` behind those that are there.
 

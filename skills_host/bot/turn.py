@@ -122,6 +122,7 @@ class Turn:
         self.speaker = speaker
         self.invoke_response: InvokeResponse | None = None
         self.has_ended = False
+        self.has_failed = False
         self._posted: set[tuple[str, ...]] = set()
         self._store = store
         self._hooks = hooks

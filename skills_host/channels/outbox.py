@@ -32,6 +32,7 @@ from skills_host.reference import ConversationReference
 from skills_host.store.leases import Leases
 from skills_host.store.records import Put, Record, Store
 from skills_host.store.seal import Keys
+from skills_host.telemetry import OUTBOX_DEAD, OUTBOX_OLDEST, OUTBOX_WAITING, Telemetry
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
 __all__ = [
@@ -54,6 +55,7 @@ DEAD = "dead"
 KIND = "outbox"
 LATER = "later:"
 LONGEST_PAUSE = 30.0
+MEASURED = 200  # queues that are looked through to tell how much waits
 MOST = 200  # activities in a queue
 SEALING = b"outbox record"
 
@@ -118,6 +120,7 @@ class Outbox:
         connect: Callable[[str], Channel],
         tasks: Tasks,
         leases: Leases,
+        telemetry: Telemetry,
         new_id: Callable[[], str],
         now: Callable[[], float],
         seconds: float,
@@ -128,6 +131,7 @@ class Outbox:
         self._connect = connect
         self._tasks = tasks
         self._leases = leases
+        self._telemetry = telemetry
         self._new_id = new_id
         self._now = now
         self._seconds = seconds
@@ -176,6 +180,20 @@ class Outbox:
             except SkillsHostError:
                 # The host stops: others can have it when it has.
                 self._leases.leave(record)
+
+    async def measure(self) -> None:
+        """Tell what waits in the store, and what is dead."""
+        prefix = f"{joined_key(self._bot)}/"
+        queues = await self._store.scan(KIND, prefix, limit=MEASURED)
+        dead = await self._store.scan(DEAD, prefix, limit=5 * MEASURED)
+        waiting = [one.since for record in queues for one in opened(self._keys, record)]
+        oldest = self._now() - min(waiting) if waiting else 0.0
+        for gauge, value in (
+            (OUTBOX_WAITING, len(waiting)),
+            (OUTBOX_OLDEST, max(0.0, oldest)),
+            (OUTBOX_DEAD, len(dead)),
+        ):
+            self._telemetry.set(gauge, value, self._bot)
 
     async def _put_off(self, place: str, waiting: Waiting) -> None:
         """Put something behind what waits already."""

@@ -55,6 +55,7 @@ class Breakers:
         self._most = most
         self._seconds = seconds
         self._of: dict[str, Breaker] = {}
+        self._known: dict[str, Breaker] = {}
 
     def begin(self, skill: str) -> None:
         """Raise `SkillFailed` (`skill-left-alone`) unless the skill may be called now."""
@@ -63,6 +64,15 @@ class Breakers:
             raise SkillFailed(code="skill-left-alone")
         if breaker is not CLOSED:
             self._of[skill] = breaker.called(self._now())
+
+    def states(self) -> dict[str, int]:
+        """Of each skill that has failed: 0 closed, 1 half-open, 2 open."""
+        now = self._now()
+        self._known.update(self._of)
+        return {
+            name: 2 if now < breaker.until else int(breaker.until > 0)
+            for name, breaker in ((name, self._of.get(name, CLOSED)) for name in self._known)
+        }
 
     def succeeded(self, skill: str) -> None:
         """The skill has answered."""

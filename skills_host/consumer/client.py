@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
 from skills_host.settings import Retry
+from skills_host.telemetry import BREAKER, CALLS, Telemetry
 from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
@@ -65,6 +67,8 @@ class SkillClient:
     breakers: Breakers
     timeout: float = 60.0
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    clock: Callable[[], float] = time.perf_counter
 
     async def post(
         self,
@@ -85,9 +89,12 @@ class SkillClient:
         """
         if activity.type != "endOfConversation":
             self.breakers.begin(skill.name)
+        began, outcome = self.clock(), "cancelled"
         try:
             answer = await self._answered(skill, activity, conversation_id, key, heard)
+            outcome = "ok"
         except SkillFailed as exc:
+            outcome = exc.code
             if is_failure(exc):
                 self.breakers.failed(skill.name)
             else:
@@ -96,8 +103,15 @@ class SkillClient:
         except BaseException:
             self.breakers.given_up(skill.name)
             raise
+        finally:
+            self.telemetry.took(CALLS, self.clock() - began, skill.name, outcome)
         self.breakers.succeeded(skill.name)
         return answer
+
+    async def measure(self) -> None:
+        """Tell which skills are left alone."""
+        for name, state in self.breakers.states().items():
+            self.telemetry.set(BREAKER, state, name)
 
     async def _answered(
         self,

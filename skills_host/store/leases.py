@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from skills_host.errors import SkillsHostError
 from skills_host.store.records import Key, Record, Store
+from skills_host.telemetry import LEASES_LOST, Telemetry
 
 __all__ = ["Leases"]
 
@@ -32,7 +33,15 @@ class Leases:
     in one commit. `close` gives back what is left.
     """
 
-    def __init__(self, store: Store, *, now: Callable[[], float], seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        now: Callable[[], float],
+        seconds: float,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._store = store
         self._now = now
         self.seconds = seconds
@@ -78,6 +87,7 @@ class Leases:
         """End what is done here under an older lease of the record."""
         held = self._held.pop((record.kind, record.key), None)
         if held is not None:
+            self._telemetry.count(LEASES_LOST, record.kind)
             held.lost()
 
     async def _run(self) -> None:
@@ -106,5 +116,6 @@ class Leases:
                 held.record = replace(record, due=until)
             else:
                 log.warning("the lease of a %s record was lost", record.kind)
+                self._telemetry.count(LEASES_LOST, record.kind)
                 self.drop(record)
                 held.lost()

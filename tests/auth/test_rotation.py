@@ -19,6 +19,7 @@ from skills_host.auth.rotation import Rotation
 from skills_host.auth.tokens import TokenSource
 from skills_host.errors import SettingsError
 from skills_host.settings import BotSettings, Cloud, Settings
+from skills_host.telemetry import Telemetry
 from tests.auth.pairs import bot_pair
 from tests.world import IDS, LAB, ROOT, Lab, Loopback, bot_settings, settings, until
 
@@ -51,6 +52,7 @@ class Host:
             build=self.build,
             reload=self.read,
             now=self.now,
+            telemetry=Telemetry(),
         )
 
     def now(self) -> float:
@@ -228,7 +230,13 @@ def test_the_expiry_of_a_certificate_is_a_metric_and_a_warning(
     )
     clock = [ends - 40 * DAY]
     rotation = Rotation(
-        given, {"root": made}, sources={}, build=lambda *_: made, reload=None, now=lambda: clock[0]
+        given,
+        {"root": made},
+        sources={},
+        build=lambda *_: made,
+        reload=None,
+        now=lambda: clock[0],
+        telemetry=Telemetry(),
     )
     for days in (40, 29, 28, 6, 0.5):
         clock[0] = ends - days * DAY

@@ -23,6 +23,7 @@ from skills_host.bot.handlers import Bot
 from skills_host.bot.tasks import Tasks
 from skills_host.configured import (
     World,
+    configured_coordination,
     configured_credentials,
     configured_skills,
     configured_words,
@@ -36,6 +37,7 @@ from skills_host.consumer.watch import Watch
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
+from skills_host.store.coordination import DUE, woken
 from skills_host.store.leases import Leases
 from skills_host.store.observed import ObservedStore
 from skills_host.store.seal import Keys, keys_of
@@ -133,6 +135,7 @@ class _Host:
         self._store = ObservedStore(
             store_from_url(settings.store.url, now=world.now), self._telemetry
         )
+        self._coordination = configured_coordination(settings, name=world.new_id())
         self._tasks = Tasks()
         self._rounds: list[Callable[[], Awaitable[None]]] = []
         limits = settings.host.limits
@@ -151,6 +154,8 @@ class _Host:
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
+            await self._coordination.open()
+            stack.push_async_callback(self._coordination.close)
             self._receipts.open()
             stack.push_async_callback(self._receipts.close)
             send = self._opened_client(stack)
@@ -171,6 +176,8 @@ class _Host:
                 telemetry=self._telemetry,
             )
             leases.open()
+            # What it gives back, another can have at once.
+            stack.callback(self._coordination.wake, DUE)
             stack.push_async_callback(leases.close)
             handle_keys = await keys_of(
                 self._store, [key.get_secret_value() for key in self._settings.host.keys]
@@ -229,6 +236,7 @@ class _Host:
             new_id=self._world.new_id,
             send=send,
             store=self._store,
+            coordination=self._coordination,
             tasks=self._tasks,
             skills=lambda: self._skills,
             keys=handle_keys,
@@ -245,7 +253,7 @@ class _Host:
             for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
                 front.add(door, prefix=prefix)
-        app.register_blueprint(health(self._probes(keys)))
+        app.register_blueprint(health(self._probes(keys), self._aids()))
 
     async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
         """Offer what the host tells of itself, as its settings say."""
@@ -296,6 +304,10 @@ class _Host:
             "entra keys": lambda: keys.warm(cloud.entra_metadata),
         }
 
+    def _aids(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        is_set = self._settings.coordination.url is not None
+        return {"coordination": self._coordination.probe} if is_set else {}
+
     async def _watch(self, rotation: Rotation) -> None:
         """Take up credentials that have changed."""
         while True:
@@ -304,6 +316,8 @@ class _Host:
 
     async def _go_round(self) -> None:
         """Look for what is to be done, again and again, until the host stops."""
+        due = asyncio.Event()
+        self._coordination.listen(DUE, due.set)
         while not self._tasks.is_stopping:
             for work in self._rounds:
                 try:
@@ -313,7 +327,7 @@ class _Host:
                 except Exception:
                     # Whatever it was, the next round may go well, and nobody else would look.
                     log.exception("what is due could not be looked for")
-            await asyncio.sleep(ROUND_SECONDS)
+            await woken(due, within=ROUND_SECONDS)
 
     async def _measure(self) -> None:
         """Set what is told of the moment, for those who get it by OpenTelemetry."""

@@ -25,6 +25,7 @@ from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.watch import Ender, Watch
 from skills_host.settings import Callbacks, Settings
+from skills_host.store.coordination import Coordination
 from skills_host.store.leases import Leases
 from skills_host.store.records import Store
 from skills_host.store.seal import Keys
@@ -40,7 +41,7 @@ __all__ = ["Shared", "doors"]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all bots of a host use: settings, clock, chance, network, store, tasks, keys.
+    """What all bots of a host use: settings, clock, chance, network, store, others, tasks, keys.
 
     `rounds` is what the host does every second; `measures` sets the gauges of its telemetry.
     """
@@ -51,6 +52,7 @@ class Shared:
     new_id: Callable[[], str]
     send: Send
     store: Store
+    coordination: Coordination
     tasks: Tasks
     skills: Callable[[], Mapping[str, Skill]]
     keys: Keys = field(repr=False)
@@ -202,6 +204,7 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:
         adapter,
         store=shared.store,
         leases=shared.leases,
+        coordination=shared.coordination,
         tasks=shared.tasks,
         now=shared.now,
         new_id=shared.new_id,

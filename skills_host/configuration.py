@@ -33,7 +33,7 @@ BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+):([0-9]{1,5})")
 
 VERBATIM = ("__SECRET", "__PASSWORD")
 SECRETS = ("secret", "password")
-OTHER_SECRETS = (("routing", "model", "secret"), ("metrics", "token"))
+OTHER_SECRETS = (("routing", "model", "secret"), ("metrics", "token"), ("coordination", "url"))
 CONTENTS = ("certificate", "key")
 PEM = "-----BEGIN "
 # A PFX file in base64: its outermost length takes two bytes, and no path is as long.

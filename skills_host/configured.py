@@ -20,10 +20,13 @@ from skills_host.consumer.registry.compile import Skill, is_loopback_only, skill
 from skills_host.consumer.routing.reserved import Phrases, ReservedKind
 from skills_host.errors import SettingsError
 from skills_host.settings import BotSettings, Settings
+from skills_host.store.coordination import Coordination, LocalCoordination
+from skills_host.store.redis import RedisCoordination
 from skills_host.transport import Send, is_loopback
 
 __all__ = [
     "World",
+    "configured_coordination",
     "configured_credentials",
     "configured_skills",
     "configured_words",
@@ -75,6 +78,14 @@ def credential_in(
         new_id=world.new_id,
         external=brought,
     )
+
+
+def configured_coordination(settings: Settings, *, name: str) -> Coordination:
+    """How the process `name` wakes others and is woken, not yet open. Raises `SettingsError`."""
+    given = settings.coordination
+    if given.url is None:
+        return LocalCoordination()
+    return RedisCoordination(given.url.get_secret_value(), prefix=given.prefix, name=name)
 
 
 def configured_skills(settings: Settings) -> dict[str, Skill]:

@@ -174,6 +174,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the file is none that settings can be taken over from",
             "see docs/configuration.md",
         ),
+        "coordination-away": Code(
+            503,
+            "Redis cannot be reached; the host goes on without, and looks by itself",
+            "see that it runs, and coordination.url",
+        ),
         "stopping": Code(503, "the host is stopping and takes no new turns", "try again soon"),
     }
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +27,7 @@ __all__ = [
     "AppId",
     "BotSettings",
     "Cloud",
+    "CoordinationSettings",
     "Credential",
     "Delivery",
     "HostSettings",
@@ -44,6 +46,7 @@ __all__ = [
 DIGESTS = ("sha256", "sha1")
 HIDDEN: tuple[Literal["secret", "certificate", "key"], ...] = ("secret", "certificate", "key")
 LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
+REDIS = ("redis", "rediss")
 THUMBPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 
@@ -180,6 +183,28 @@ class MetricsSettings(Model):
         if self.token is None and not LOOPBACK.fullmatch(host):
             raise ValueError("bind: an address that others can reach needs a token")
         return self
+
+
+def _redis_address(given: SecretStr) -> SecretStr:
+    # Whatever is wrong with it, it is not shown: it may hold a password.
+    try:
+        parts = urlsplit(given.get_secret_value())
+        is_sound = parts.scheme in REDIS and parts.hostname and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or not re.fullmatch(r"/?|/[0-9]{1,4}", parts.path):
+        raise ValueError("expected redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER] or rediss://…")
+    return given
+
+
+class CoordinationSettings(Model):
+    """`[coordination]`: the Redis through which processes wake each other; without it they look.
+
+    Those that share a store have the same `prefix` there, which no others have.
+    """
+
+    url: Annotated[SecretStr, AfterValidator(_redis_address)] | None = None
+    prefix: str = Field(default="skills-host", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
 
 
 class IdentityKind(StrEnum):
@@ -338,6 +363,7 @@ class Settings(Model):
     host: HostSettings = HostSettings()
     store: StoreSettings = StoreSettings()
     metrics: MetricsSettings = MetricsSettings()
+    coordination: CoordinationSettings = CoordinationSettings()
     cloud: Cloud = Cloud()
     bots: Table[BotSettings] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)

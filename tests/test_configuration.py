@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from skills_host.configuration import from_mapping, load_settings
 from skills_host.errors import SettingsError
@@ -328,13 +329,17 @@ def test_a_secret_may_begin_with_a_bracket() -> None:
 
 
 def test_a_secret_is_read_from_its_file() -> None:
-    read = {"secrets/root": " hush \n", "key": "k\n"}.__getitem__
-    toml = bot(credential={"secret": "@secrets/${NAME}"}) | {"host": {"keys": ["@key"]}}
+    files = {"secrets/root": " hush \n", "key": "k\n", "redis": "redis://:hush@cache\n"}
+    toml = bot(credential={"secret": "@secrets/${NAME}"}) | {
+        "host": {"keys": ["@key"]},
+        "coordination": {"url": "@redis"},
+    }
 
-    settings = settings_of(toml, {"NAME": "root"}, read_secret=read)
+    settings = settings_of(toml, {"NAME": "root"}, read_secret=files.__getitem__)
 
     assert secret_of(settings) == "hush"
     assert [key.get_secret_value() for key in settings.host.keys] == ["k"]
+    assert settings.coordination.url == SecretStr("redis://:hush@cache")
 
 
 def test_the_environment_can_name_a_secret_file() -> None:

@@ -362,3 +362,48 @@ def test_clouds_share_no_issuer_of_their_own() -> None:
 def test_an_issuer_without_a_tenant_is_refused(issuers: list[str]) -> None:
     """It would stand for every tenant at once."""
     assert "issuers: Value error, each issuer" in faults(Cloud, {"issuers": issuers})
+
+
+# Coordination
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1",
+        "redis://127.0.0.1:6379/2",
+        "rediss://ann:hush-hush@cache.example:6380/",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_the_address_of_a_redis_is_taken_and_hidden(url: str) -> None:
+    given = Settings.model_validate({"coordination": {"url": url}}).coordination
+
+    assert given.url is not None and given.url.get_secret_value() == url
+    assert "hush-hush" not in f"{given!r}{given.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:6379",
+        "http://:hush-hush@127.0.0.1:6379",
+        "redis://:hush-hush@",
+        "redis://:hush-hush@127.0.0.1:port",
+        "redis://:hush-hush@127.0.0.1:0",
+        "redis://:hush-hush@127.0.0.1/first",
+        "redis://:hush-hush@127.0.0.1/0/1",
+        "redis://[hush-hush",
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_refused_unseen(url: str) -> None:
+    told = faults(Settings, {"coordination": {"url": url}})
+
+    assert told.startswith("coordination.url: ")
+    assert "hush-hush" not in told
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "x" * 65, "é", "a\n"])
+def test_a_prefix_has_a_sound_form(prefix: str) -> None:
+    assert "coordination.prefix" in faults(Settings, {"coordination": {"prefix": prefix}})

@@ -36,6 +36,7 @@ IDS = {
     "booking": "b0000000-0000-4000-8000-000000000002",
     "stranger": "c0000000-0000-4000-8000-000000000001",
 }
+TABLES = ("bots", "skills", "routing", "metrics", "coordination")
 CLOUD = {
     "login_url": LAB,
     "entra_metadata": f"{LAB}/common/v2.0/.well-known/openid-configuration",
@@ -167,11 +168,7 @@ def settings(base: str, name: str, toml: Mapping[str, Any], folder: Path) -> Set
             "host": {"bind": bind, "public_url": base, **toml.get("host", {})},
             "store": {"url": f"sqlite:///{folder / name}.db", **toml.get("store", {})},
             "cloud": CLOUD,
-            **{
-                table: toml[table]
-                for table in ("bots", "skills", "routing", "metrics")
-                if table in toml
-            },
+            **{table: toml[table] for table in TABLES if table in toml},
         },
         {},
     )
@@ -233,6 +230,7 @@ class Town:
         store: Mapping[str, Any] = MappingProxyType({}),
         routing: Mapping[str, Any] = MappingProxyType({}),
         host: Mapping[str, Any] = MappingProxyType({}),
+        coordination: Mapping[str, Any] = MappingProxyType({}),
         base: str = ROOT,
         send: Send | None = None,
         **skills: Mapping[str, Any],
@@ -245,6 +243,7 @@ class Town:
             "host": {"limits": dict(limits), "public_url": ROOT, **host},
             "store": dict(store),
             "routing": dict(routing),
+            "coordination": dict(coordination),
             "bots": {"root": bot_settings("root", "root")},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }

@@ -16,7 +16,7 @@ from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
-from skills_host.bot.lanes import Lanes
+from skills_host.bot.lanes import Lanes, topic_of
 from skills_host.bot.sealing import Sealing
 from skills_host.bot.tasks import Tasks
 from skills_host.errors import (
@@ -27,6 +27,7 @@ from skills_host.errors import (
     error_body,
 )
 from skills_host.settings import Limits
+from skills_host.store.coordination import Coordination, woken
 from skills_host.store.leases import Leases
 from skills_host.store.records import NEW, Change, Check, Put, Record, Store
 from skills_host.telemetry import LANES, TAKEN_UP, TURNED_AWAY, TURNS, TURNS_OPEN, Telemetry
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # of a turn whose processes died; then it is the turn that kills them
 KIND = "inbound"
-POLL = 0.25  # seconds after which is looked again whether another process has answered
 AT_ONCE = 50  # turns that are taken up at once
 
 
@@ -70,6 +70,7 @@ class Inbox:
         *,
         store: Store,
         leases: Leases,
+        coordination: Coordination,
         tasks: Tasks,
         now: Callable[[], float],
         new_id: Callable[[], str],
@@ -86,7 +87,8 @@ class Inbox:
         self._limits = limits
         self._telemetry = telemetry
         self._sealing = sealing
-        self._lanes = Lanes(store, most=limits.lane_turns)
+        self._coordination = coordination
+        self._lanes = Lanes(store, most=limits.lane_turns, coordination=coordination)
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
     async def take(
@@ -165,7 +167,7 @@ class Inbox:
         try:
             version, *places = await self._store.write(changes)
         except VersionConflict:
-            return await self._given(key)
+            return await self._given(key, session)
         record = Record(KIND, key, version, b"", due=until)
         work = _Work(activity, identity, session, record, next(iter(places), None))
         return await self._worked(work, said)
@@ -223,23 +225,28 @@ class Inbox:
             return outcome.answer, "failed" if outcome.has_failed else "ok"
         except VersionConflict as exc:
             if (exc.kind, exc.key) == (KIND, work.record.key):
-                return await self._given(work.record.key), "lost"
+                return await self._given(work.record.key, work.session), "lost"
             log.error("state of a turn was changed meanwhile: %s", exc.code)
         conflict = StateConflict()
         answer = Answer(conflict.status, encode(error_body(conflict)))
         await self._store.write(self._done(work, answer))
         return answer, conflict.code
 
-    async def _given(self, key: str) -> Answer:
+    async def _given(self, key: str, session: str) -> Answer:
         """The answer that an activity was given, or will be by the process that has it in work."""
         deadline = self._now() + self._limits.skill_seconds
-        while (stored := (await self._store.read([(KIND, key)])).get((KIND, key))) is not None:
-            answer = _first_answer(self._sealing.opened(key, stored.body))
-            if answer is not None:
-                return answer
-            if self._now() >= deadline:
-                break
-            await asyncio.sleep(POLL)
+        ended = asyncio.Event()
+        stop = self._coordination.listen(topic_of(session), ended.set)
+        try:
+            while (stored := (await self._store.read([(KIND, key)])).get((KIND, key))) is not None:
+                answer = _first_answer(self._sealing.opened(key, stored.body))
+                if answer is not None:
+                    return answer
+                if self._now() >= deadline:
+                    break
+                await woken(ended, within=self._coordination.patience)
+        finally:
+            stop()
         raise TooBusy()
 
     def _done(self, work: _Work, answer: Answer) -> list[Change]:

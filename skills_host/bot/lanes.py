@@ -7,27 +7,29 @@ nothing before it is left, and leaves with the record of its answer.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from skills_host.errors import TooBusy
+from skills_host.store.coordination import Coordination, LocalCoordination, woken
 from skills_host.store.records import Append, Delete, Store, element_key
 
-__all__ = ["KIND", "Lanes"]
+__all__ = ["KIND", "Lanes", "topic_of"]
 
 KIND = "lane"
 NOBODY = 10**12  # after every place that a turn may have
-POLL = 0.25  # seconds after which is looked again whether a turn of another process has ended
 WAITING = 1000  # turns of a lane that are looked through
 
 
 class Lanes:
     """The lanes of one process's turns; a lane is order, not a lock on anything.
 
-    In each, at most `most` turns of this process wait.
+    In each, at most `most` turns of this process wait. `coordination` tells when one has ended.
     """
 
-    def __init__(self, store: Store, *, most: int) -> None:
+    def __init__(
+        self, store: Store, *, most: int, coordination: Coordination | None = None
+    ) -> None:
         self._store = store
+        self._coordination = coordination or LocalCoordination()
         self._most = most
         self._here: dict[str, dict[int, asyncio.Event]] = {}
 
@@ -55,19 +57,22 @@ class Lanes:
             return
         here = self._here.setdefault(session, {})
         event = here[place] = asyncio.Event()
+        stop = self._coordination.listen(topic_of(session), lambda: self._tell_first(session))
         try:
             while await self._first(session) < place:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL):
-                        await event.wait()
-                event.clear()
+                await woken(event, within=self._coordination.patience)
         finally:
+            stop()
             del here[place]
             if not here:
                 self._here.pop(session, None)
 
     def left(self, session: str) -> None:
-        """Tell the next turn of this process that one before it may have left."""
+        """Tell whoever is next, in whichever process, that one before it may have left."""
+        self._coordination.wake(topic_of(session))
+
+    def _tell_first(self, session: str) -> None:
+        """Let only the next turn of this process look: those behind it have to wait for it."""
         here = self._here.get(session)
         if here:
             here[min(here)].set()
@@ -82,6 +87,11 @@ class Lanes:
     async def _first(self, session: str) -> int:
         found = await self._store.scan(KIND, f"{_stream(session)}/", limit=1)
         return _place(found[0].key) if found else NOBODY
+
+
+def topic_of(session: str) -> str:
+    """What is told when a turn of the session has ended, and its answer is stored."""
+    return f"lane/{session}"
 
 
 def _place(key: str) -> int:

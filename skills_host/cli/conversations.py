@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from skills_host.cli.terminal import (
     JsonOption,
     fail,
     print_json,
+    with_hosts,
     with_store,
 )
 from skills_host.consumer.conversations import KIND, SkillConversation
@@ -72,17 +74,17 @@ def end(
     if (handle is None) == (skill is None):
         fail("give either a handle or --skill", status=Exit.USAGE)
 
-    async def run(store: Store) -> None:
+    async def run(store: Store, wake: Callable[[], None]) -> None:
         found = await open_conversations(store, skill=skill)
         wanted = [one.handle for one in found if handle in (None, one.handle)]
         if not wanted:
             fail("no such conversation is open")
-        left = await ended(store, wanted, wait=WAIT)
+        left = await ended(store, wanted, wait=WAIT, wake=wake)
         typer.echo(f"{len(wanted) - len(left)} ended")
         if left:
             fail(f"{len(left)} not yet: is a host running?", status=Exit.UNREACHABLE)
 
-    with_store(config, run)
+    with_hosts(config, run)
 
 
 async def open_conversations(store: Store, *, skill: str | None = None) -> list[SkillConversation]:
@@ -96,13 +98,19 @@ async def open_conversations(store: Store, *, skill: str | None = None) -> list[
     return sorted(wanted, key=lambda one: one.since)
 
 
-async def ended(store: Store, handles: list[str], *, wait: float) -> list[str]:
-    """Order the end of conversations; those that no host has ended in `wait` seconds."""
+async def ended(
+    store: Store, handles: list[str], *, wait: float, wake: Callable[[], None] = lambda: None
+) -> list[str]:
+    """Order the end of conversations; those that no host has ended in `wait` seconds.
+
+    `wake` has hosts look for what is due.
+    """
     left = list(handles)
     deadline = time.monotonic() + wait
     while True:
         # A message that comes in meanwhile makes the order unread: it is given again.
         left = [handle for handle in left if await _order(store, handle)]
+        wake()
         if not left or time.monotonic() >= deadline:
             return left
         await asyncio.sleep(POLL)

@@ -19,6 +19,7 @@ from skills_host.cli.terminal import (
     fail,
     print_json,
     settings_at,
+    with_hosts,
     with_store,
 )
 from skills_host.store.records import Change, Delete, Put, Record, Store
@@ -87,13 +88,17 @@ def list_outbox(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 def retry(ids: IdsArgument = None, dead: DeadOption = False, config: ConfigOption = None) -> None:
     """Send again what was given up; a running host does so within seconds."""
 
-    async def run(store: Store, keys: Keys) -> None:
+    given = _given_keys(config)
+
+    async def run(store: Store, wake: Callable[[], None]) -> None:
+        keys = await keys_of(store, given)
         chosen = [letter for letter in await _chosen(store, keys, ids, dead=dead) if letter.is_dead]
         for letter in chosen:
             await store.write(await _revived(store, keys, letter))
+        wake()
         typer.echo(f"{len(chosen)} to be sent again")
 
-    _with_keys(config, run)
+    with_hosts(config, run)
 
 
 @outbox.command("drop")
@@ -171,9 +176,13 @@ def _row(letter: Letter) -> Row:
 
 
 def _with_keys(config: ConfigOption, work: Callable[[Store, Keys], Awaitable[None]]) -> None:
-    given = [key.get_secret_value() for key in settings_at(config).host.keys]
+    given = _given_keys(config)
 
     async def run(store: Store) -> None:
         await work(store, await keys_of(store, given))
 
     with_store(config, run)
+
+
+def _given_keys(config: ConfigOption) -> list[str]:
+    return [key.get_secret_value() for key in settings_at(config).host.keys]

@@ -7,7 +7,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -31,6 +32,7 @@ __all__ = [
     "run_async",
     "settings_at",
     "stopped",
+    "with_hosts",
     "with_store",
 ]
 
@@ -119,18 +121,49 @@ async def stopped(*, with_parent: bool = False) -> None:
 def with_store(config: Path | None, work: Callable[[Store], Awaitable[None]]) -> None:
     """Do some work on the store of the settings; exits where it cannot be reached."""
     settings = settings_at(config)
-    from skills_host.store.address import store_from_url
 
     async def run() -> None:
-        store = store_from_url(settings.store.url)
-        await store.open()
-        try:
+        async with _opened(settings) as store:
             await work(store)
-        finally:
-            await store.close()
 
+    _finish(run())
+
+
+def with_hosts(
+    config: Path | None, work: Callable[[Store, Callable[[], None]], Awaitable[None]]
+) -> None:
+    """Do some work on the store, and have running hosts look at once what is due: the callable."""
+    settings = settings_at(config)
+    from skills_host.configured import configured_coordination
+    from skills_host.store.coordination import DUE
+
+    async def run() -> None:
+        coordination = configured_coordination(settings, name="command")
+        async with _opened(settings) as store:
+            await coordination.open()
+            try:
+                await work(store, lambda: coordination.wake(DUE))
+            finally:
+                await coordination.close()
+
+    _finish(run())
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    from skills_host.store.address import store_from_url
+
+    store = store_from_url(settings.store.url)
+    await store.open()
     try:
-        run_async(run())
+        yield store
+    finally:
+        await store.close()
+
+
+def _finish(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        run_async(work)
     except SettingsError as exc:
         fail(exc)
     except SkillsHostError as exc:

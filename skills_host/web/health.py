@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from quart import Blueprint, Response
 
@@ -18,9 +19,14 @@ log = logging.getLogger(__name__)
 Probe = Callable[[], Awaitable[None]]
 """Raises a `SkillsHostError` if the host cannot do its work for this reason."""
 
+NO_PROBES: Mapping[str, Probe] = MappingProxyType({})
 
-def health(probes: Mapping[str, Probe]) -> Blueprint:
-    """The two addresses; `probes` by the name they are reported under."""
+
+def health(probes: Mapping[str, Probe], aids: Mapping[str, Probe] = NO_PROBES) -> Blueprint:
+    """The two addresses; `probes` by the name they are reported under.
+
+    Without what `aids` look at, the host does its work all the same: it is ready, but degraded.
+    """
     door = Blueprint("health", __name__)
     told: dict[str, str] = {}
 
@@ -32,13 +38,18 @@ def health(probes: Mapping[str, Probe]) -> Blueprint:
     async def readyz() -> Response:
         found = {name: await _probed(probe) for name, probe in probes.items()}
         wrong = {name: failure for name, failure in found.items() if failure is not None}
+        lacking = {name: await _probed(aid) for name, aid in aids.items()}
+        failures = wrong | {name: failure for name, failure in lacking.items() if failure}
         body: dict[str, object] = {
-            "status": "not ready" if wrong else "ok",
-            "checks": {name: wrong[name].code if name in wrong else "ok" for name in found},
+            "status": "not ready" if wrong else "degraded" if failures else "ok",
+            "checks": {
+                name: failures[name].code if name in failures else "ok"
+                for name in (*found, *lacking)
+            },
         }
         _log_changes(told, {name: str(failure) for name, failure in wrong.items()})
-        if wrong:
-            body["why"] = {name: str(failure) for name, failure in wrong.items()}
+        if failures:
+            body["why"] = {name: str(failure) for name, failure in failures.items()}
         return json_response(encode(body), 503 if wrong else 200)
 
     return door

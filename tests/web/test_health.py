@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from quart import Quart
 
+from skills_host.errors import SkillsHostError, StoreFailed
 from skills_host.transport import Request
+from skills_host.web.health import Probe, health
 from tests.world import ROOT, Town
 
 
@@ -38,3 +42,37 @@ async def test_a_lost_store_is_named_and_nothing_acknowledged_is_lost(
     assert accepted.status == 200
     assert await ready(town) == before
     assert town.said()[-1] == "Echo: hello"
+
+
+async def sound() -> None:
+    """Nothing is wrong."""
+
+
+async def broken() -> None:
+    raise StoreFailed()
+
+
+async def away() -> None:
+    raise SkillsHostError(code="coordination-away")
+
+
+@pytest.mark.parametrize(
+    ("probe", "aid", "status", "said", "checks"),
+    [
+        (sound, sound, 200, "ok", ("ok", "ok")),
+        (sound, away, 200, "degraded", ("ok", "coordination-away")),
+        (broken, sound, 503, "not ready", ("store-failed", "ok")),
+        (broken, away, 503, "not ready", ("store-failed", "coordination-away")),
+    ],
+)
+async def test_ready_is_who_can_do_its_work(
+    probe: Probe, aid: Probe, status: int, said: str, checks: tuple[str, str]
+) -> None:
+    app = Quart(__name__)
+    app.register_blueprint(health({"store": probe}, {"coordination": aid}))
+    answer = await app.test_client().get("/readyz")
+    body: dict[str, Any] = json.loads(await answer.get_data())
+    codes = dict(zip(("store", "coordination"), checks, strict=True))
+
+    assert (answer.status_code, body["status"], body["checks"]) == (status, said, codes)
+    assert set(body.get("why", {})) == {name for name, code in codes.items() if code != "ok"}

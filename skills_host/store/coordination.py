@@ -1,0 +1,123 @@
+"""What processes tell each other beside the store: that something may have happened.
+
+It is never needed for what is right: who is not told looks in the store by itself, only later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+__all__ = ["DUE", "POLL", "Coordination", "Listeners", "LocalCoordination", "woken"]
+
+DUE = "due"
+"""The topic of whatever can be claimed now."""
+
+POLL = 0.25  # seconds after which is looked again where nobody would tell
+
+Heard = Callable[[], object]
+"""Called when something may have happened; it must be quick."""
+
+
+class Coordination(Protocol):
+    """Wakes those who wait, here and in other processes; the one who builds it opens and closes it.
+
+    Nothing of it raises where the others cannot be reached, but `probe`.
+    """
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which who waits has to look by itself, as things are now."""
+        ...
+
+    async def open(self) -> None:
+        """Begin to tell and to listen; that nobody else can be reached is no error."""
+        ...
+
+    async def close(self) -> None:
+        """Tell what is still to be told, and let go."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise `SkillsHostError` (`coordination-away`) while others are not reached."""
+        ...
+
+    def wake(self, topic: str) -> None:
+        """Tell all who listen to a topic; whoever is not reached finds out by itself."""
+        ...
+
+    def listen(self, topic: str, heard: Heard) -> Callable[[], None]:
+        """Call `heard` whenever something may have happened, until the result is called.
+
+        It may be called for nothing. What happened before `listen` is to be looked for after it.
+        """
+        ...
+
+
+class Listeners:
+    """Who listens to which topic in this process."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Heard]] = {}
+
+    def add(self, topic: str, heard: Heard) -> Callable[[], None]:
+        """Add a listener; the result removes it."""
+        self._of.setdefault(topic, []).append(heard)
+
+        def stop() -> None:
+            listeners = self._of[topic]
+            listeners.remove(heard)
+            if not listeners:
+                del self._of[topic]
+
+        return stop
+
+    def tell(self, topic: str) -> None:
+        """Call those who listen to a topic."""
+        for heard in tuple(self._of.get(topic, ())):
+            heard()
+
+    def tell_all(self) -> None:
+        """Call everybody."""
+        for topic in self.topics():
+            self.tell(topic)
+
+    def topics(self) -> tuple[str, ...]:
+        """What anybody listens to."""
+        return tuple(self._of)
+
+
+class LocalCoordination:
+    """Wakes those of this process; what others do is found by looking again and again."""
+
+    patience = POLL
+
+    def __init__(self) -> None:
+        self._listeners = Listeners()
+
+    async def open(self) -> None:
+        """Nothing."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+    async def probe(self) -> None:
+        """Nothing: nobody else is to be reached."""
+
+    def wake(self, topic: str) -> None:
+        """Call those who listen."""
+        self._listeners.tell(topic)
+
+    def listen(self, topic: str, heard: Heard) -> Callable[[], None]:
+        """Listen to a topic."""
+        return self._listeners.add(topic, heard)
+
+
+async def woken(event: asyncio.Event, *, within: float) -> None:
+    """Wait until the event is set, at most so many seconds; it is clear again after that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await event.wait()
+    event.clear()

@@ -25,6 +25,7 @@ __all__ = [
     "decode_members",
     "encode",
     "encode_members",
+    "indented",
     "patched",
 ]
 
@@ -145,6 +146,11 @@ def encode(value: Any) -> bytes:
     A float that is not finite becomes null. Raises `TypeError` for what has no JSON shape.
     """
     return _ENCODER.encode(value)
+
+
+def indented(raw: bytes) -> bytes:
+    """A JSON document with a line for each value, for people; its values stay as written."""
+    return msgspec.json.format(raw, indent=2)
 
 
 def patched(raw: bytes | None, changes: Mapping[str, Any]) -> bytes:

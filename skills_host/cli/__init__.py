@@ -16,6 +16,7 @@ from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
 from skills_host.cli.import_ import import_
 from skills_host.cli.lab import lab
+from skills_host.cli.manifest import manifest
 from skills_host.cli.outbox import outbox
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
@@ -37,6 +38,7 @@ cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")
 cli.add_typer(denials, name="denials")
 cli.add_typer(outbox, name="outbox")
+cli.add_typer(manifest, name="manifest")
 
 
 def main() -> None:

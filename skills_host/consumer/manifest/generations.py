@@ -14,7 +14,7 @@ from types import MappingProxyType
 from skills_host.consumer.manifest.document import Node
 from skills_host.consumer.manifest.model import Generation
 
-__all__ = ["PUBLISHED", "declared_generation", "modernised", "shape_of"]
+__all__ = ["PUBLISHED", "declared_generation", "modernised", "schema_address", "shape_of"]
 
 _HOST = "https://schemas.botframework.com/schemas/skills"
 
@@ -54,6 +54,11 @@ def declared_generation(schema: str | None) -> Generation | None:
         return None
     named = (generation for pattern, generation in _COPIES if pattern.search(schema))
     return PUBLISHED.get(schema.rstrip("#")) or next(named, None)
+
+
+def schema_address(generation: Generation) -> str:
+    """The published address of a generation's schema; it must have one."""
+    return next(address for address, named in PUBLISHED.items() if named is generation)
 
 
 def shape_of(root: Node) -> Generation | None:

@@ -19,7 +19,7 @@ from skills_host.consumer.manifest.model import (
 )
 from skills_host.wire import encode
 
-__all__ = ["ROOT_MEMBERS", "members_read"]
+__all__ = ["ENDPOINT_MEMBERS", "LINKS", "ROOT_MEMBERS", "meant_by", "members_read"]
 
 MOST_ACTIVITIES = 200
 
@@ -28,7 +28,10 @@ ROOT_MEMBERS = (
     *("copyright", "license", "iconUrl", "tags", "endpoints", "dispatchModels", "activities"),
     *("activitiesSent", "definitions"),
 )
-_ENDPOINT_MEMBERS = ("name", "endpointUrl", "msAppId", "protocol", "description")
+ENDPOINT_MEMBERS = ("name", "endpointUrl", "msAppId", "protocol", "description")
+LINKS = ("iconUrl", "privacyUrl")
+"""Addresses that people are shown."""
+
 _NAMED = frozenset({"event", "invoke"})
 _TYPES = _NAMED | {
     *("message", "messageReaction", "endOfConversation", "handoff", "typing", "trace"),
@@ -53,6 +56,14 @@ def members_read(
     """The manifest; what cannot be read is in the findings, and left empty here."""
     read = _Members(findings, generation, dev=dev, networks=networks)
     return read.manifest(root)
+
+
+def meant_by(name: str, known: Sequence[str]) -> str | None:
+    """The known name that differs in case or a dollar sign only; None for a known one. Pure."""
+    if name in known:
+        return None
+    folded = {other.lower().lstrip("$"): other for other in known}
+    return folded.get(name.lower().lstrip("$"))
 
 
 class _Members:
@@ -99,14 +110,13 @@ class _Members:
     # Texts
 
     def _unknown(self, node: Node, known: Sequence[str]) -> None:
-        folded = {name.lower().lstrip("$"): name for name in known}
         members = node.members or {}
         for name in members:
-            if name in known:
-                continue
-            meant = folded.get(name.lower().lstrip("$"))
-            fix = f"call it {meant}: manifest fix" if meant and meant not in members else ""
-            self._say(node, "SKM204", member=name, fix=fix)
+            if name not in known:
+                meant = meant_by(name, known)
+                is_free = meant is not None and meant not in members
+                fix = f"call it {meant}: manifest fix" if is_free else ""
+                self._say(node, "SKM204", member=name, fix=fix)
 
     def _text(self, node: Node, name: str, *, needed: bool = True, full: bool = False) -> str:
         """A text member; `full` ones must not be empty."""
@@ -184,7 +194,7 @@ class _Members:
         if node.members is None:
             self._say(node, "SKM206", "expected an object")
             return None
-        self._unknown(node, _ENDPOINT_MEMBERS)
+        self._unknown(node, ENDPOINT_MEMBERS)
         name = self._text(node, "name", full=True)
         if name and name in names:
             self._say(node.members["name"], "SKM309")

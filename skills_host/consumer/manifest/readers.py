@@ -26,7 +26,7 @@ __all__ = ["MANIFEST_BYTES", "read", "read_manifest", "rendered"]
 
 MANIFEST_BYTES = 512 * 1024
 
-_BLANK = re.compile(r"\$\{(\w+)\}")
+_BLANK = re.compile(r"\$?\{([A-Za-z_]\w*)\}")
 _UNPUBLISHED = frozenset(
     {Generation.V1, Generation.PROTOTYPE_FIRST, Generation.PROTOTYPE, Generation.V2_1_PREVIEW_0}
 )
@@ -100,9 +100,16 @@ def read_manifest(data: bytes, *, source: str) -> Manifest:
 def rendered(template: str, values: Mapping[str, str]) -> str:
     """A manifest template with each `${name}` replaced by its value, as JSON text.
 
-    Raises `KeyError` for a name without a value.
+    `{name}`, as the templates of others have it, is replaced too, where there is a value for it.
+    Raises `KeyError` for a `${name}` without a value.
     """
-    return _BLANK.sub(lambda blank: encode(values[blank[1]]).decode()[1:-1], template)
+
+    def filled(blank: re.Match[str]) -> str:
+        if blank[0][0] == "{" and blank[1] not in values:
+            return blank[0]
+        return encode(values[blank[1]]).decode()[1:-1]
+
+    return _BLANK.sub(filled, template)
 
 
 def _generation(root: Node, findings: Findings) -> Generation:

@@ -19,6 +19,7 @@ from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Patience
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.dialog import SkillDialogs
+from skills_host.consumer.hops import Trails
 from skills_host.consumer.host import SkillHost
 from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
@@ -83,7 +84,7 @@ def _root_doors(
     app_id = shared.settings.bots[name].app_id
     conversations = _conversations(shared, app_id)
     calls = OpenCalls()
-    deliveries = _deliveries(shared, root, conversations, calls, tokens, host_url)
+    deliveries = _deliveries(shared, root, conversations, calls, tokens, host_url, app_id)
     dialogs = SkillDialogs(
         skills=shared.skills,
         conversations=conversations,
@@ -171,6 +172,7 @@ def _deliveries(
     calls: OpenCalls,
     tokens: TokenSource,
     host_url: str,
+    app_id: str,
 ) -> Deliveries:
     limits = shared.settings.host.limits
     breakers = Breakers(
@@ -194,6 +196,7 @@ def _deliveries(
         tasks=shared.tasks,
         host_url=host_url,
         now=shared.now,
+        trails=Trails(shared.keys, app_id, limits.hops, conversations),
         intercept=lambda: root.intercept,
     )
 

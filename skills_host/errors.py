@@ -105,6 +105,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
             502, "the skill has failed all the time and is left alone a while", "mend the skill"
         ),
         "skill-cancelled": Code(502, "the call to the skill was cancelled", "nothing to do"),
+        "call-loop": Code(
+            508, "bots call each other in a circle", "let one of them answer the user itself"
+        ),
+        "too-many-hops": Code(
+            508, "too many bots have passed an activity on", "raise host.limits.hops"
+        ),
         "settings": Code(500, "a setting is missing, malformed or contradictory", "mend it"),
         "lab-in-public": Code(
             500,

@@ -132,6 +132,7 @@ class Limits(Model):
     answer_seconds: Seconds = 10.0
     open_turns: int = Field(default=1000, ge=1)
     lane_turns: int = Field(default=20, ge=1)
+    hops: int = Field(default=8, ge=1, le=64)
     credential_check_seconds: Seconds = 10.0
     unknown_key_burst: int = Field(default=5, ge=1, le=1000)
     unknown_key_seconds: Seconds = 300.0

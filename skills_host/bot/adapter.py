@@ -104,13 +104,15 @@ class Adapter:
         key: str,
         said: Said = lambda _: None,
         fence: Check | None = None,
+        hops: tuple[str, ...] = (),
         again: bool = False,
         given_up: bool = False,
     ) -> Outcome:
         """Handle a received activity; never raises for what the bot's code does wrong.
 
-        What the turn saves is written only while `fence` holds; `again` if it has run before. If
-        it is `given_up`, the user is told so and nothing else is done.
+        `hops` is the trail of the bots it came by. What the turn saves is written only while
+        `fence` holds; `again` if it has run before. If it is `given_up`, the user is told so and
+        nothing else is done.
 
         The answer is what peers expect: `{"activities": […]}` for `expectReplies` and `stream`
         (where `said` hears each reply at once), an invoke's own status and body, or an empty 200.
@@ -127,6 +129,7 @@ class Adapter:
                 reference_of(activity, bot_id=identity.bot_app_id),
                 self.audience(identity),
                 self.session(activity, identity),
+                hops,
             ),
             channel=buffer,
             fence=fence,
@@ -210,6 +213,7 @@ class Adapter:
             state=Properties(self._store, f"session/{place.session}"),
             user=Properties(self._store, f"user/{user}"),
             session=place.session,
+            hops=place.hops,
             hooks=self.bot.hooks,
             speaker=speaker,
             fence=fence,

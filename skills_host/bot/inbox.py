@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key
@@ -54,6 +55,7 @@ class _Work:
     session: str
     record: Record
     place: int | None
+    hops: tuple[str, ...]
 
     @property
     def fence(self) -> Check:
@@ -92,7 +94,12 @@ class Inbox:
         self._open: dict[str, asyncio.Task[Answer]] = {}
 
     async def take(
-        self, activity: Activity, identity: Identity, *, said: Said = lambda _: None
+        self,
+        activity: Activity,
+        identity: Identity,
+        *,
+        hops: tuple[str, ...] = (),
+        said: Said = lambda _: None,
     ) -> Answer:
         """Take in a checked activity and wait for its answer.
 
@@ -105,7 +112,7 @@ class Inbox:
         key = self._key(activity, identity)
         task = self._open.get(key)
         if task is None:
-            task = self._begun(activity, identity, key, said)
+            task = self._begun(self._taken(activity, identity, key, hops, said))
             self._open[key] = task
             task.add_done_callback(lambda _: self._open.pop(key, None))
         return await self._tasks.result(task)
@@ -131,14 +138,13 @@ class Inbox:
         self._telemetry.set(TURNS_OPEN, len(self._open), self._adapter.name)
         self._telemetry.set(LANES, self._lanes.waiting, self._adapter.name)
 
-    def _begun(
-        self, activity: Activity, identity: Identity, key: str, said: Said
-    ) -> asyncio.Task[Answer]:
+    def _begun(self, taken: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         try:
             if len(self._open) >= self._limits.open_turns:
                 raise TooBusy()
-            return self._tasks.start(self._taken(activity, identity, key, said))
+            return self._tasks.start(taken)
         except SkillsHostError as exc:
+            taken.close()
             self._telemetry.count(TURNED_AWAY, self._adapter.name, exc.code)
             raise
 
@@ -154,11 +160,20 @@ class Inbox:
             activity.id or f"new:{self._new_id()}",
         )
 
-    async def _taken(self, activity: Activity, identity: Identity, key: str, said: Said) -> Answer:
+    async def _taken(
+        self,
+        activity: Activity,
+        identity: Identity,
+        key: str,
+        hops: tuple[str, ...],
+        said: Said,
+    ) -> Answer:
         """The answer to a new activity, or the one that it was given before."""
         session = self._adapter.session(activity, identity)
         until = self._leases.until()
         members = {"activity": activity.encode(), "identity": identity.encode()}
+        if hops:
+            members["hops"] = encode(hops)
         changes: list[Change] = [
             self._put(activity, key, encode_members(members), expects=NEW, due=until)
         ]
@@ -169,7 +184,7 @@ class Inbox:
         except VersionConflict:
             return await self._given(key, session)
         record = Record(KIND, key, version, b"", due=until)
-        work = _Work(activity, identity, session, record, next(iter(places), None))
+        work = _Work(activity, identity, session, record, next(iter(places), None), hops)
         return await self._worked(work, said)
 
     async def _taken_up(self, record: Record) -> Answer:
@@ -178,7 +193,8 @@ class Inbox:
         identity = Identity.parse(members["identity"])
         session = self._adapter.session(activity, identity)
         place = await self._lanes.place_of(session, record.key)
-        return await self._worked(_Work(activity, identity, session, record, place))
+        hops = tuple(decode(members.get("hops", b"[]")))
+        return await self._worked(_Work(activity, identity, session, record, place, hops))
 
     async def _worked(self, work: _Work, said: Said = lambda _: None) -> Answer:
         """Do the work when it is next in its lane; whoever stops us leaves it to others."""
@@ -216,6 +232,7 @@ class Inbox:
             key=work.record.key,
             said=said,
             fence=work.fence,
+            hops=work.hops,
             again=work.record.version > 1,
             given_up=work.record.version > ATTEMPTS,
         )

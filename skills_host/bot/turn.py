@@ -50,12 +50,14 @@ MENTIONS = 20
 class Place:
     """Where a turn takes place; kept (`encode`), it is where the bot can speak first later.
 
-    `audience` is whom the conversation's tokens are for, `session` whose state is used.
+    `audience` is whom the conversation's tokens are for, `session` whose state is used. `hops` is
+    the trail of the bots that passed the user on to this one.
     """
 
     reference: ConversationReference
     audience: str
     session: str
+    hops: tuple[str, ...] = ()
 
     @property
     def caller(self) -> str:
@@ -65,15 +67,16 @@ class Place:
     def encode(self) -> bytes:
         """The place as JSON."""
         texts = {"audience": encode(self.audience), "session": encode(self.session)}
-        return encode_members(texts | {"reference": self.reference.encode()})
+        trail = {"hops": encode(self.hops)} if self.hops else {}
+        return encode_members(texts | trail | {"reference": self.reference.encode()})
 
     @classmethod
     def parse(cls, data: bytes) -> Place:
         """The place from its own `encode()`; `BadInput` for anything else."""
         members = decode_members(data)
         reference = ConversationReference.parse(members.get("reference", b"{}"))
-        texts = (decode(members.get(name, b'""')) for name in ("audience", "session"))
-        return cls(reference, *texts)
+        audience, session = (decode(members.get(name, b'""')) for name in ("audience", "session"))
+        return cls(reference, audience, session, tuple(decode(members.get("hops", b"[]"))))
 
 
 SendNext = Callable[["Turn", Activity], Awaitable[str]]
@@ -104,6 +107,7 @@ class Turn:
         state: Properties,
         user: Properties,
         session: str,
+        hops: tuple[str, ...] = (),
         hooks: Sequence[Sending] = (),
         speaker: str | None = None,
         fence: Check | None = None,
@@ -119,6 +123,7 @@ class Turn:
         self.state = state
         self.user = user
         self.session = session
+        self.hops = hops
         self.speaker = speaker
         self.invoke_response: InvokeResponse | None = None
         self.has_ended = False
@@ -137,7 +142,7 @@ class Turn:
     @property
     def place(self) -> Place:
         """Where this turn takes place, to keep for `Bot.continue_conversation`."""
-        return Place(self.reference, self.audience, self.session)
+        return Place(self.reference, self.audience, self.session, self.hops)
 
     @property
     def is_from_skill_consumer(self) -> bool:

@@ -15,6 +15,7 @@ from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.consumer.breaker import Breakers, is_failure
 from skills_host.consumer.calls import Heard
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
+from skills_host.consumer.hops import baggage_of
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
 from skills_host.settings import Retry
@@ -48,6 +49,7 @@ class _Posted:
     conversation_id: str
     key: str
     stream: bool
+    hops: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,13 @@ class SkillClient:
         *,
         conversation_id: str,
         key: str = "",
+        hops: tuple[str, ...] = (),
         heard: Heard | None = None,
     ) -> SkillAnswer:
         """Deliver an addressed activity; any 2xx is success, and an invoke's status is its answer.
 
-        `key` is the same whenever the same activity is posted again.
+        `key` is the same whenever the same activity is posted again; `hops` is the trail of the
+        bots that pass it on, our own among them.
 
         What a skill streams is given to `heard` as it comes, and is not among the replies.
         Raises `SkillFailed`, and what `heard` raises. A skill that fails all the time is left
@@ -91,7 +95,9 @@ class SkillClient:
             self.breakers.begin(skill.name)
         began, outcome = self.clock(), "cancelled"
         try:
-            answer = await self._answered(skill, activity, conversation_id, key, heard)
+            stream = activity.delivery_mode == "stream"
+            posted = _Posted(skill, activity.encode(), conversation_id, key, stream, hops)
+            answer = await self._answered(posted, activity, heard)
             outcome = "ok"
         except SkillFailed as exc:
             outcome = exc.code
@@ -114,15 +120,9 @@ class SkillClient:
             self.telemetry.set(BREAKER, state, name)
 
     async def _answered(
-        self,
-        skill: Skill,
-        activity: Activity,
-        conversation_id: str,
-        key: str,
-        heard: Heard | None,
+        self, posted: _Posted, activity: Activity, heard: Heard | None
     ) -> SkillAnswer:
-        stream = activity.delivery_mode == "stream"
-        posted = _Posted(skill, activity.encode(), conversation_id, key, stream)
+        skill = posted.skill
         token = await self._token(skill)
         answer = await self._patiently(posted, token)
         if answer.status == 401 or (answer.status == 403 and activity.type != "invoke"):
@@ -132,7 +132,7 @@ class SkillClient:
         if answer.ok and answer.headers.get("content-type", "").startswith(EVENT_STREAM):
             return await _streamed(answer, heard or _unheard)
         if activity.type == "invoke" and answer.status != 401:
-            in_answer = stream or activity.delivery_mode == "expectReplies"
+            in_answer = posted.stream or activity.delivery_mode == "expectReplies"
             return _invoke_answer(answer, in_answer=in_answer)
         if not answer.ok:
             raise _failure(answer)
@@ -162,7 +162,9 @@ class SkillClient:
             await self.pause(seconds)
 
     async def _once(self, posted: _Posted, token: str) -> Response:
-        key = {"Idempotency-Key": posted.key} if posted.key else {}
+        more = {"Idempotency-Key": posted.key} if posted.key else {}
+        if posted.hops:
+            more["baggage"] = baggage_of(posted.hops)
         return await self.send(
             Request(
                 "POST",
@@ -172,7 +174,7 @@ class SkillClient:
                     "Content-Type": "application/json; charset=utf-8",
                     "Accept": EVENT_STREAM if posted.stream else "application/json",
                     "x-ms-conversation-id": posted.conversation_id,
-                    **key,
+                    **more,
                 },
                 body=posted.body,
                 timeout=posted.skill.seconds or self.timeout,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
 from skills_host.bot.turn import Place
-from skills_host.consumer.handle import check_handle, new_handle
+from skills_host.consumer.handle import check_handle, is_handle, new_handle
 from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import IDLE, Session, ended, started
@@ -74,6 +75,7 @@ class SkillConversation:
             "since": self.since,
             "closed": self.closed,
             "ending": self.ending,
+            "hops": self.place.hops,
         }
         members = {name: encode(value) for name, value in texts.items()}
         return encode_members(members | {"reference": self.place.reference.encode()})
@@ -89,7 +91,7 @@ class SkillConversation:
             stored["skill"],
             stored["skillAppId"],
             stored["hostAppId"],
-            Place(reference, stored["audience"], stored["session"]),
+            Place(reference, stored["audience"], stored["session"], tuple(stored.get("hops", ()))),
             stored["since"],
             stored["closed"],
             stored.get("ending", ""),
@@ -205,6 +207,20 @@ class Conversations:
         if conversation.closed:
             raise UnknownConversation(code="conversation-ended")
         return conversation
+
+    async def behind(self, activity: Activity) -> SkillConversation | None:
+        """The conversation of ours that an activity was passed on from; None if there is none.
+
+        Bots that pass on say where they were called (`relatesTo`), whichever SDK they are made of.
+        """
+        related = decode(activity.raw("relatesTo") or b"null")
+        account = related.get("conversation") if isinstance(related, dict) else None
+        handle = account.get("id") if isinstance(account, dict) else None
+        if not isinstance(handle, str) or not is_handle(handle):
+            return None
+        record = (await self._store.read([(KIND, handle)])).get((KIND, handle))
+        found = SkillConversation.parse(handle, record.body) if record else None
+        return found if found is not None and found.host_app_id == self._host_app_id else None
 
     async def open(self, skill: Skill, place: Place, *, with_floor: bool) -> str:
         """Make a conversation that begins with the skill; its handle, stored.

@@ -21,6 +21,7 @@ from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillAnswer, SkillClient
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
+from skills_host.consumer.hops import CallLoop, Passing, Trails
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.sso import Intercept, oauth_card_of
 from skills_host.consumer.texts import RootTexts, filled
@@ -31,7 +32,12 @@ __all__ = ["Deliveries", "FloorChanged", "is_for_bot"]
 
 log = logging.getLogger(__name__)
 
-_END_CODES = {"deadline": "botTimedOut", "interrupted": "interrupted"}
+_END_CODES = {
+    "deadline": "botTimedOut",
+    "interrupted": "interrupted",
+    "call-loop": "callLoop",
+    "too-many-hops": "tooManyHops",
+}
 # What a skill answers that is at another address, or has another list, than its settings say.
 MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
 
@@ -74,6 +80,7 @@ class Deliveries:
         tasks: Tasks,
         host_url: str,
         now: Callable[[], float],
+        trails: Trails,
         intercept: Callable[[], Intercept | None] = lambda: None,
     ) -> None:
         self._bot = bot
@@ -85,7 +92,9 @@ class Deliveries:
         self._tasks = tasks
         self._host_url = host_url
         self._now = now
+        self._trails = trails
         self._intercept = intercept
+        self._passing = Passing()
 
     async def forward(
         self,
@@ -101,12 +110,30 @@ class Deliveries:
 
         `routed` if nothing but routing decided so. The response, if it is an invoke that was
         answered; the turn's own is answered with it. Raises `FloorChanged` before anything was
-        sent.
+        sent. Where bots call each other in a circle, or too many have passed it on, nothing is
+        posted: the user is told, and the caller gets an end.
         """
         activity = activity or turn.activity
         earlier = await turn.effects.called(skill.name, activity)
         if earlier is not None:
             return await self.go_on(turn, earlier, activity)
+        try:
+            await self._trails.check_turn(turn, skill.app_id)
+            with self._passing.on(activity, skill=skill.name, turn=turn):
+                return await self._forwarded(turn, skill, floor, activity, delivery, routed)
+        except CallLoop as exc:
+            await self._refused(turn, skill, floor, activity, exc)
+            return None
+
+    async def _forwarded(
+        self,
+        turn: Turn,
+        skill: Skill,
+        floor: Floor,
+        activity: Activity,
+        delivery: Delivery | None,
+        routed: bool,
+    ) -> InvokeResponse | None:
         conversation, changes = self._conversations.given(
             floor, skill, turn.place, delivery=delivery
         )
@@ -124,6 +151,22 @@ class Deliveries:
         except VersionConflict as exc:
             raise FloorChanged from exc
         return await self._posted(turn, skill, conversation, call, activity)
+
+    async def _refused(
+        self, turn: Turn, skill: Skill, floor: Floor, activity: Activity, loop: CallLoop
+    ) -> None:
+        """Tell everybody that an activity does not go on."""
+        log.error("nothing is passed on to skill %s: %s", skill.name, loop.code)
+        active = floor.session.active
+        if active is not None:
+            await self._conversations.end(turn.session, active.handle)
+        if activity is turn.activity and activity.type == "invoke":
+            turn.respond(loop.status)
+        text = filled(self._texts.looped, title=skill.title)
+        await self._ended_for_all(turn, text, skill.name, _END_CODES[loop.code])
+        if not turn.has_ended:
+            # Whatever the root's bot made of it: else the caller would pass on the next word too.
+            await turn.end(code=_END_CODES[loop.code])
 
     async def go_on(self, turn: Turn, call: Call, activity: Activity) -> InvokeResponse | None:
         """Go on with a call that an earlier run of the turn has begun.
@@ -222,7 +265,12 @@ class Deliveries:
             await self._heard(turn, conversation, reply, heard)
 
         post = partial(
-            self._client.post, skill, outgoing, conversation_id=conversation.handle, key=call.key
+            self._client.post,
+            skill,
+            outgoing,
+            conversation_id=conversation.handle,
+            key=call.key,
+            hops=self._trails.longer(turn.hops, skill.app_id),
         )
         try:
             answer = await self._calls.run(

@@ -18,7 +18,7 @@ from skills_host.auth.denials import Denied
 from skills_host.errors import UnknownConversation
 from skills_host.store.seal import HostKey, Keys
 
-__all__ = ["check_handle", "new_handle"]
+__all__ = ["check_handle", "is_handle", "new_handle"]
 
 VERSION = 1
 RANDOM_BYTES = 16
@@ -57,6 +57,11 @@ def check_handle(keys: Keys, handle: str, *, host_app_id: str, skill_app_id: str
     key = _signer(keys, raw)
     if not hmac.compare_digest(raw[OWNER_AT:TAG_AT], _owner_tag(key, host_app_id, skill_app_id)):
         raise Denied("not-conversation-owner")
+
+
+def is_handle(text: str) -> bool:
+    """True for what looks like a handle, whoever made it."""
+    return SHAPE.fullmatch(text) is not None
 
 
 def _raw(handle: str) -> bytes:

@@ -23,6 +23,7 @@ class RootTexts:
     nothing_to_cancel: str = "There is nothing to cancel."
     unavailable: str = "{title} is not available right now. Please try again later."
     timed_out: str = "{title} has ended, because nothing has happened for a long time."
+    looped: str = "I cannot pass you on to {title}: we would go round in circles."
     interrupted: str = "I lost my thread with {title}. Please begin again."
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from skills_host.activity import Activity
 from skills_host.auth import verify
-from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Answer
 from skills_host.bot.inbox import Inbox
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, frame_of
+from skills_host.consumer.hops import hops_in
 from skills_host.errors import SkillsHostError
 from skills_host.transport import EVENT_STREAM
 from skills_host.web.front import Door
@@ -36,12 +37,14 @@ def messages(
             incoming, door=verify.Door.MESSAGES, bot_app_id=bot_app_id, with_body=True
         )
         activity = await guard.received(incoming, identity)
+        hops = hops_in(incoming.header("baggage")) if identity.kind == "skill" else ()
         if activity.delivery_mode == "stream":
-            return await _streamed(inbox, activity, identity)
+            return await _streamed(partial(inbox.take, activity, identity, hops=hops))
+        taking = inbox.take(activity, identity, hops=hops)
         if activity.type == "invoke" or activity.delivery_mode == "expectReplies":
-            answer = await inbox.take(activity, identity)
+            answer = await taking
         else:
-            answer = await _soon(inbox.take(activity, identity), answer_seconds)
+            answer = await _soon(taking, answer_seconds)
         return json_answer(answer.body, answer.status)
 
     door = Door(f"messages-{name}", receive, path="/api/messages", endpoint="messages")
@@ -58,13 +61,13 @@ async def _soon(taking: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
         return Answer(202)
 
 
-async def _streamed(inbox: Inbox, activity: Activity, identity: Identity) -> Outgoing:
+async def _streamed(take: Callable[..., Coroutine[Any, Any, Answer]]) -> Outgoing:
     """The turn's replies as frames, each when it is given.
 
     The status is decided with the first of them: what fails before has an ordinary answer.
     """
     said: asyncio.Queue[Activity | None] = asyncio.Queue()
-    taking = asyncio.ensure_future(inbox.take(activity, identity, said=said.put_nowait))
+    taking = asyncio.ensure_future(take(said=said.put_nowait))
     taking.add_done_callback(lambda done: _finished(done, said))
     first = await said.get()
     if first is None and not 200 <= (answer := taking.result()).status < 300:

@@ -23,6 +23,7 @@ async def start_link(
     callers: tuple[str, ...] = (),
     skills: tuple[str, ...] = (),
     settings: Mapping[str, Any] = MappingProxyType({}),
+    host: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Start one bot of a chain: who may call it, and which skills it has if it is a root."""
     kind = "root" if isinstance(bot, Root) else "skill"
@@ -36,7 +37,8 @@ async def start_link(
         }
         for skill in skills
     }
-    toml = {"bots": {name: bot_settings(kind, name, allowed_callers=allowed)}, "skills": tables}
+    bots = {name: bot_settings(kind, name, allowed_callers=allowed)}
+    toml = {"host": host, "bots": bots, "skills": tables}
     await town.start(ADDRESSES[name], name, toml, {name: bot})
 
 

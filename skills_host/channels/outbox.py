@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote
 
 from skills_host.activity import Activity
-from skills_host.addressing import joined_key
+from skills_host.addressing import joined_key, reference_of
 from skills_host.bot.channel import Channel, ChannelAnswer
 from skills_host.bot.tasks import Tasks
 from skills_host.channels.custody import Custody
+from skills_host.channels.waiting import (
+    TICKET,
+    Verb,
+    Waiting,
+    deletion,
+    folded,
+    is_ticket,
+    opened,
+    place_of,
+    sealed,
+)
 from skills_host.errors import (
     ChannelFailed,
     SkillsHostError,
@@ -33,7 +44,7 @@ from skills_host.store.leases import Leases
 from skills_host.store.records import Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.telemetry import OUTBOX_DEAD, OUTBOX_OLDEST, OUTBOX_WAITING, Telemetry
-from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
+from skills_host.wire import decode, encode
 
 __all__ = [
     "DEAD",
@@ -52,43 +63,12 @@ log = logging.getLogger(__name__)
 AT_ONCE = 20  # queues that are emptied at once
 ATTEMPTS = 5
 DEAD = "dead"
+KEPT = 24 * 3600.0  # seconds for which it is known, at least, what became of something
 KIND = "outbox"
-LATER = "later:"
 LONGEST_PAUSE = 30.0
 MEASURED = 200  # queues that are looked through to tell how much waits
 MOST = 200  # activities in a queue
-SEALING = b"outbox record"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An activity that is to be sent; `since` in seconds since the epoch, `why` is a code."""
-
-    activity: Activity
-    key: str
-    speaker: str | None
-    since: float
-    tries: int = 1
-    why: str = ""
-
-    def encode(self) -> bytes:
-        """The activity as it is stored."""
-        texts = {
-            "key": self.key,
-            "speaker": self.speaker,
-            "since": self.since,
-            "tries": self.tries,
-            "why": self.why,
-        }
-        members = {name: encode(value) for name, value in texts.items()}
-        return encode_members(members | {"activity": self.activity.encode()})
-
-    @classmethod
-    def parse(cls, body: bytes) -> Waiting:
-        """The activity from its own `encode()`."""
-        members = decode_members(body)
-        activity = Activity.parse(members.pop("activity"))
-        return cls(activity, **{name: decode(raw) for name, raw in members.items()})
+SENT = "sent-later"  # kind of the records that say which id the channel gave to what
 
 
 def is_passing(failure: SkillsHostError) -> bool:
@@ -155,13 +135,15 @@ class Outbox:
     ) -> str:
         """Send now if nothing waits before it; else, or if that fails for now, later.
 
-        The channel's id, or an empty string. Raises what is for good.
+        The channel's id, or an empty string; of what is sent later an id of ours, which `update`
+        and `delete` know. Raises what is for good.
         """
         place = self._place(activity, audience)
-        waiting = Waiting(activity, key, speaker, self._now())
+        ticket = f"{TICKET}{self._new_id()}"
+        waiting = Waiting(activity, key, speaker, self._now(), ticket=ticket)
         if (KIND, place) in await self._store.read([(KIND, place)]):
             await self._put_off(place, waiting)
-            return ""
+            return ticket
         try:
             return await channel.send(activity, key=key, speaker=speaker)
         except SkillsHostError as exc:
@@ -169,7 +151,58 @@ class Outbox:
                 raise
             log.warning("something that %s said is sent later: %s", self._bot, exc.code)
             await self._put_off(place, replace(waiting, why=exc.code))
-            return ""
+            return ticket
+
+    async def update(
+        self, activity: Activity, *, activity_id: str, audience: str, channel: Channel
+    ) -> str:
+        """Replace something: what waits, before it is sent; else at the channel, now. Its id."""
+        place = self._place(activity, audience)
+        known = await self._known(place, activity_id)
+        if known is not None:
+            updated = await channel.update(activity.with_(id=known), activity_id=known)
+            return activity_id if is_ticket(activity_id) else updated
+        await self._put_off(place, self._change(activity, activity_id, Verb.UPDATE))
+        return activity_id
+
+    async def delete(
+        self,
+        reference: ConversationReference,
+        *,
+        activity_id: str,
+        audience: str,
+        channel: Channel,
+    ) -> None:
+        """Take something back: what waits, before it is sent; else at the channel, now."""
+        activity = deletion(reference.service_url, reference.conversation)
+        place = self._place(activity, audience)
+        known = await self._known(place, activity_id)
+        if known is not None:
+            await channel.delete(reference, activity_id=known)
+            return
+        await self._put_off(place, self._change(activity, activity_id, Verb.DELETE))
+
+    def _change(self, activity: Activity, ticket: str, verb: Verb) -> Waiting:
+        key = f"{ticket}#{self._new_id()}"
+        return Waiting(activity, key, None, self._now(), ticket=ticket, verb=verb)
+
+    async def _known(self, place: str, activity_id: str) -> str | None:
+        """The channel's own id; None for what waits still. `ChannelFailed` if it gave none."""
+        if not is_ticket(activity_id):
+            return activity_id
+        keys = [(KIND, place), (SENT, activity_id)]
+        records = await self._store.read(keys)
+        queue, sent = records.get(keys[0]), records.get(keys[1])
+        if queue is not None and any(
+            one.ticket == activity_id for one in opened(self._keys, queue)
+        ):
+            return None
+        known = decode(sent.body)["id"] if sent is not None else activity_id
+        if not known:
+            raise ChannelFailed(
+                "the channel has no id for it", code="channel-refused", answered=404
+            )
+        return str(known)
 
     async def look(self) -> None:
         """Begin to empty the queues that are due."""
@@ -241,22 +274,44 @@ class Outbox:
     async def _sent_first(self, custody: Custody, channel: Channel) -> bool:
         """Send the first that waits, and record what came of it; False if the rest has to wait."""
         place = custody.record.key
-        first = opened(self._keys, custody.record)[0]
-        code = await self._sent(channel, first)
-        if code is None:
-            return await custody.rewritten(partial(self._without, place, first.key))
-        again = replace(first, tries=first.tries + 1, why=code.removeprefix(LATER))
+        first, keys = folded(opened(self._keys, custody.record))
+        without = partial(self._without, place, keys)
+        if first is None:
+            return await custody.rewritten(without)
+        try:
+            return await custody.rewritten(without, also=await self._made(channel, first))
+        except (StoreFailed, VersionConflict):
+            raise
+        except SkillsHostError as exc:
+            failure = exc
+        again = replace(first, tries=first.tries + 1, why=failure.code)
         is_old = self._now() >= first.since + self._seconds
-        if is_old or not code.startswith(LATER):
-            log.error("something that %s said is never sent: %s", self._bot, code)
-            buried = [self._buried(place, again)]
-            return await custody.rewritten(partial(self._without, place, first.key), also=buried)
+        if is_old or not is_passing(failure):
+            log.error("something that %s said is never sent: %s", self._bot, failure.code)
+            return await custody.rewritten(without, also=[self._buried(place, again)])
         due = self._now() + pause_after(again.tries)
         await custody.rewritten(partial(self._instead, place, again), due=due)
         return False
 
-    def _without(self, place: str, key: str, body: bytes) -> bytes:
-        left = [one for one in self._opened(place, body) if one.key != key]
+    async def _made(self, channel: Channel, waiting: Waiting) -> list[Put]:
+        """Send it, or change what was sent; the changes that record the channel's id."""
+        activity, ticket = waiting.activity, waiting.ticket
+        if waiting.verb is Verb.SEND:
+            sent = await channel.send(activity, key=waiting.key, speaker=waiting.speaker)
+            until = self._now() + max(self._seconds, KEPT)
+            return [Put(SENT, ticket, encode({"id": sent}), expires=until)] if ticket else []
+        record = (await self._store.read([(SENT, ticket)])).get((SENT, ticket))
+        known = decode(record.body)["id"] if record is not None else ""
+        if not known:
+            log.warning("what %s wants to change was never sent", self._bot)
+        elif waiting.verb is Verb.UPDATE:
+            await channel.update(activity.with_(id=known), activity_id=known)
+        else:
+            await channel.delete(reference_of(activity), activity_id=known)
+        return []
+
+    def _without(self, place: str, keys: frozenset[str], body: bytes) -> bytes:
+        left = [one for one in self._opened(place, body) if one.key not in keys]
         return sealed(self._keys, place, left) if left else b""
 
     def _instead(self, place: str, again: Waiting, body: bytes) -> bytes:
@@ -267,42 +322,14 @@ class Outbox:
     def _opened(self, place: str, body: bytes) -> list[Waiting]:
         return opened(self._keys, Record(KIND, place, 0, body))
 
-    async def _sent(self, channel: Channel, waiting: Waiting) -> str | None:
-        """None if it was sent; else the failure's code, behind `LATER` if it may pass."""
-        try:
-            await channel.send(waiting.activity, key=waiting.key, speaker=waiting.speaker)
-        except SkillsHostError as exc:
-            return f"{LATER}{exc.code}" if is_passing(exc) else exc.code
-        return None
-
     def _buried(self, place: str, waiting: Waiting) -> Put:
         key = f"{place}/{joined_key(waiting.key)}"
-        until = self._now() + max(self._seconds, 24 * 3600.0)
+        until = self._now() + max(self._seconds, KEPT)
         return Put(DEAD, key, sealed(self._keys, key, [waiting]), expires=until)
 
     def _place(self, activity: Activity, audience: str) -> str:
         conversation = activity.conversation.id or ""
         return joined_key(self._bot, audience, activity.service_url or "", conversation)
-
-
-def sealed(keys: Keys, key: str, queue: Sequence[Waiting]) -> bytes:
-    """What waits, as the record with this key holds it."""
-    body = b"[%b]" % b",".join(waiting.encode() for waiting in queue)
-    return keys.seal(SEALING, body, about=key.encode())
-
-
-def opened(keys: Keys, record: Record) -> list[Waiting]:
-    """What waits in a record, or the one that is dead there; `StoreFailed` with other keys."""
-    try:
-        body = keys.unseal(SEALING, record.body, about=record.key.encode())
-    except ValueError:
-        raise StoreFailed("the outbox cannot be read: host.keys has changed") from None
-    return [Waiting.parse(element) for element in decode_elements(body)]
-
-
-def place_of(record: Record) -> str:
-    """The key of the queue that a record is, or that what is dead in it was in."""
-    return "/".join(record.key.split("/")[:4])
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,12 +353,16 @@ class _Outgoing:
         )
 
     async def update(self, activity: Activity, *, activity_id: str) -> str:
-        """Replace something, now."""
-        return await self.channel.update(activity, activity_id=activity_id)
+        """Replace something that was sent, or waits."""
+        return await self.outbox.update(
+            activity, activity_id=activity_id, audience=self.audience, channel=self.channel
+        )
 
     async def delete(self, reference: ConversationReference, *, activity_id: str) -> None:
-        """Take something back, now."""
-        await self.channel.delete(reference, activity_id=activity_id)
+        """Take something back that was sent, or waits."""
+        await self.outbox.delete(
+            reference, activity_id=activity_id, audience=self.audience, channel=self.channel
+        )
 
     async def ask(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 import skills_host.app
@@ -16,6 +18,7 @@ from skills_host.errors import (
     TransportFailed,
 )
 from skills_host.transport import Request, Response
+from skills_host.wire import decode, encode
 from tests.world import CONSOLE, REPLICA, ROOT, Hold, Town, bot_settings, skill_settings, until
 
 TOO_MANY = Response(429, {"retry-after": "0"})
@@ -195,3 +198,150 @@ async def test_a_callback_may_be_answered_when_it_is_recorded(empty_town: Town) 
     assert (await empty_town.callback("echo", empty_town.handle("echo"), said))[0] == 200
     del empty_town.send.faults[CONSOLE]
     assert (await empty_town.heard(2))[-1] == "later"
+
+
+# Ids of what is sent later
+
+
+RECORDED = {"callbacks": "recorded"}
+
+
+@dataclass
+class Late:
+    """A skill and its conversation, on a channel that takes nothing at the moment."""
+
+    town: Town
+    handle: str = ""
+
+    async def say(self, text: str) -> str:
+        """What the skill says; the id that it gets."""
+        url = f"{ROOT}/api/skills/v3/conversations/{self.handle}/activities"
+        body = encode({"type": "message", "text": text})
+        answer = await self.town.send(Request("POST", url, self.town.bearer("echo"), body, 20))
+        assert answer.status == 200
+        return str(decode(answer.body)["id"])
+
+    async def update(self, activity_id: str, text: str) -> tuple[int, str]:
+        activity = {"type": "message", "text": text}
+        return await self.town.callback(
+            "echo", self.handle, activity, method="PUT", to=f"/{activity_id}"
+        )
+
+    async def delete(self, activity_id: str) -> tuple[int, str]:
+        return await self.town.callback("echo", self.handle, method="DELETE", to=f"/{activity_id}")
+
+    def done(self) -> list[str]:
+        """What the bot did at the channel."""
+        entries = self.town.console.conversation("c1").transcript.entries
+        return [f"{entry.operation} {entry.text}" for entry in entries]
+
+    async def goes_well(self, count: int) -> list[str]:
+        """The channel takes everything again; what the user sees when all is sent."""
+        del self.town.send.faults[CONSOLE]
+        await self.town.heard(count)
+        await until(lambda: not self.town.records("outbox"))
+        return self.town.said()
+
+
+@pytest.fixture
+async def late(empty_town: Town) -> Late:
+    await empty_town.start_skill("echo", echo)
+    await empty_town.start_root(host=RECORDED)
+    await empty_town.say("echo")
+    empty_town.send.faults[CONSOLE] = lambda _: TOO_MANY
+    return Late(empty_town, empty_town.handle("echo"))
+
+
+async def test_what_waits_can_be_changed(late: Late) -> None:
+    """The user sees the last of it, in its place."""
+    first, second = await late.say("one"), await late.say("two")
+
+    assert await late.update(first, "1") == await late.update(first, "uno") == (200, "")
+    assert await late.goes_well(3) == ["Echo: echo", "uno", "two"]
+    assert first != second
+
+
+async def test_what_waits_can_be_taken_back(late: Late) -> None:
+    first = await late.say("one")
+    await late.say("two")
+
+    assert await late.update(first, "1") == await late.delete(first) == (200, "")
+    assert await late.goes_well(2) == ["Echo: echo", "two"]
+
+
+async def test_what_was_sent_later_can_be_changed_and_taken_back(late: Late) -> None:
+    """By the id that the skill was given when it waited; the channel gets its own."""
+    first, second = await late.say("one"), await late.say("two")
+    await late.goes_well(3)
+
+    assert await late.update(first, "uno") == await late.delete(second) == (200, "")
+    done = late.town.console.conversation("c1").transcript.entries
+    assert late.done()[-2:] == ["update uno", "delete "]
+    assert {entry.activity_id for entry in done[-2:]} == {e.activity_id for e in done[1:3]}
+
+
+async def test_what_is_being_sent_is_changed_when_it_is_there(late: Late) -> None:
+    """In order, whether the change comes before, while, or after it is sent."""
+    first = await late.say("one")
+    hold = late.town.send.faults[CONSOLE] = Hold(lambda request: request.method == "POST")
+    await hold.arrived.wait()
+
+    assert await late.update(first, "uno") == (200, "")
+    hold.go.set()
+    await until(lambda: not late.town.records("outbox"))
+    assert late.done()[1:] == ["send one", "update uno"]
+
+
+async def test_a_later_id_is_its_skills_own(late: Late) -> None:
+    """And that of nothing else is refused, as it always was."""
+    first = await late.say("one")
+    await late.town.start_skill("booking", echo)
+    foreign = await late.update("later.0123456789abcdef", "x")
+
+    assert foreign == (403, "not-activity-owner")
+    assert await late.town.callback("booking", late.handle, method="DELETE", to=f"/{first}") == (
+        403,
+        "not-conversation-owner",
+    )
+
+
+async def test_what_is_never_sent_is_not_changed(late: Late) -> None:
+    """The change is dropped with it."""
+    first = await late.say("one")
+    late.town.send.faults[CONSOLE] = lambda _: Response(403)
+    await until(lambda: late.town.records("dead"))
+    await late.town.quiet()
+
+    assert await late.update(first, "uno") == (403, "channel-refused")
+    assert not late.town.records("outbox")
+
+
+async def test_a_bots_own_words_that_wait_have_an_id_too(empty_town: Town) -> None:
+    root = Root()
+
+    @root.on_message
+    async def speak(turn: Turn) -> None:
+        first = await turn.send("one")
+        second = await turn.send("two")
+        await turn.update(first, "uno")
+        await turn.delete(second)
+        await turn.send("three")
+
+    await empty_town.start_root(root=root)
+    empty_town.send.faults[CONSOLE] = lambda _: TOO_MANY
+    assert (await empty_town.post("hello")).status == 200
+    del empty_town.send.faults[CONSOLE]
+
+    assert await empty_town.heard(2) == ["uno", "three"]
+    await until(lambda: not empty_town.records("outbox"))
+
+
+async def test_changes_of_what_waits_survive_a_restart(late: Late) -> None:
+    first, second = await late.say("one"), await late.say("two")
+    await late.update(first, "uno")
+    await late.town.stop(ROOT)
+    await late.town.start_root(host=RECORDED)
+    await late.delete(second)
+
+    assert await late.goes_well(2) == ["Echo: echo", "uno"]
+    assert await late.update(first, "one again") == (200, "")

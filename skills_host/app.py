@@ -23,6 +23,7 @@ from skills_host.bot.handlers import Bot
 from skills_host.bot.tasks import Tasks
 from skills_host.configured import (
     World,
+    announce_lists,
     configured_coordination,
     configured_credentials,
     configured_skills,
@@ -32,9 +33,9 @@ from skills_host.configured import (
     verifier_of,
 )
 from skills_host.consumer.orchestrator import Root
-from skills_host.consumer.registry.compile import snapshot_of
 from skills_host.consumer.watch import Watch
 from skills_host.errors import SettingsError, SkillsHostError
+from skills_host.registered import RegisteredSkills
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
 from skills_host.store.coordination import DUE, woken
@@ -118,12 +119,10 @@ class _Host:
     ) -> None:
         self._settings = settings
         self._world = world
-        self._skills = configured_skills(settings)
-        self._snapshot = snapshot_of(settings, self._skills)
         self._brought = credentials
         self._reload = reload
         self._credentials = configured_credentials(settings, world, credentials)
-        self._lab = trusts_lab(settings, self._skills)
+        self._lab = trusts_lab(settings, configured_skills(settings))
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
         for bot in self._bots.values():
             if isinstance(bot, Root):
@@ -136,6 +135,9 @@ class _Host:
             store_from_url(settings.store.url, now=world.now), self._telemetry
         )
         self._coordination = configured_coordination(settings, name=world.new_id())
+        self._registered = RegisteredSkills(
+            settings, self._store, self._coordination, now=world.now, lab=self._lab
+        )
         self._tasks = Tasks()
         self._rounds: list[Callable[[], Awaitable[None]]] = []
         limits = settings.host.limits
@@ -150,12 +152,13 @@ class _Host:
 
     async def open(self, app: Quart) -> None:
         """Open in the order of dependence; what was opened is closed again if the rest fails."""
-        _announce_lists(self._settings)
+        announce_lists(self._settings)
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
             await self._coordination.open()
             stack.push_async_callback(self._coordination.close)
+            await self._registered.load()
             self._receipts.open()
             stack.push_async_callback(self._receipts.close)
             send = self._opened_client(stack)
@@ -184,7 +187,7 @@ class _Host:
             )
             rotation = self._rotation(send, stack)
             self._build(app, keys=keys, handle_keys=handle_keys, send=send, leases=leases)
-            for task in (self._sweep(rotation), self._watch(rotation)):
+            for task in (self._sweep(rotation), self._watch(rotation), self._registered.run()):
                 stack.push_async_callback(_cancelled, asyncio.create_task(task))
             await self._tell(app, stack)
             stack.push_async_callback(_cancelled, asyncio.create_task(self._go_round()))
@@ -226,8 +229,9 @@ class _Host:
         leases: Leases,
     ) -> None:
         bots, now = self._settings.bots, self._world.now
+        registered = self._registered
         front = Front(app, noted=self.noted)
-        verifier = verifier_of(self._settings, keys, lambda: self._snapshot, now=now)
+        verifier = verifier_of(self._settings, keys, lambda: registered.now.snapshot, now=now)
         watch = Watch(self._store, tasks=self._tasks, now=now)
         shared = Shared(
             settings=self._settings,
@@ -238,7 +242,7 @@ class _Host:
             store=self._store,
             coordination=self._coordination,
             tasks=self._tasks,
-            skills=lambda: self._skills,
+            registered=registered,
             keys=handle_keys,
             guard=Guard(verifier, body_bytes=self._settings.host.limits.body_bytes, lab=self._lab),
             lab=self._lab,
@@ -248,7 +252,7 @@ class _Host:
             telemetry=self._telemetry,
             measures=self._measures,
         )
-        self._rounds.append(watch.look)
+        self._rounds += [watch.look, registered.withdraw]
         for name in bots:
             for prefix, door in doors(shared, name, self._bots[name], self._sources[name]):
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
@@ -367,17 +371,6 @@ async def serve(
             await serve_asgi(app, config, shutdown=shutdown)
         except LifespanFailureError:
             raise app.config.get(START_ERROR) or SkillsHostError() from None
-
-
-def _announce_lists(settings: Settings) -> None:
-    """Log the two lists that people get wrong: the empty one and the one for everybody."""
-    for name, bot in settings.bots.items():
-        if bot.allow_emulator:
-            log.warning("bots.%s: an emulator with the bot's own credential may call it", name)
-        if bot.allow_any_caller:
-            log.warning("bots.%s: any bot with a token for it may call it", name)
-        elif bot.kind == "skill" and not bot.allowed_callers:
-            log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
 
 
 def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:

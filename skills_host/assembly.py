@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from skills_host.auth.tokens import TokenSource
@@ -25,6 +25,7 @@ from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.watch import Ender, Watch
+from skills_host.registered import RegisteredSkills
 from skills_host.settings import Callbacks, Settings
 from skills_host.store.coordination import Coordination
 from skills_host.store.leases import Leases
@@ -44,7 +45,8 @@ __all__ = ["Shared", "doors"]
 class Shared:
     """What all bots of a host use: settings, clock, chance, network, store, others, tasks, keys.
 
-    `rounds` is what the host does every second; `measures` sets the gauges of its telemetry.
+    `rounds` is what the host does every second;
+    `measures` sets the gauges of its telemetry.
     """
 
     settings: Settings
@@ -55,7 +57,7 @@ class Shared:
     store: Store
     coordination: Coordination
     tasks: Tasks
-    skills: Callable[[], Mapping[str, Skill]]
+    registered: RegisteredSkills
     keys: Keys = field(repr=False)
     guard: Guard
     lab: bool
@@ -86,7 +88,7 @@ def _root_doors(
     calls = OpenCalls()
     deliveries = _deliveries(shared, root, conversations, calls, tokens, host_url, app_id)
     dialogs = SkillDialogs(
-        skills=shared.skills,
+        skills=shared.registered.skills,
         conversations=conversations,
         calls=calls,
         deliveries=deliveries,
@@ -95,7 +97,7 @@ def _root_doors(
     root.serve_with(dialogs)
     orchestrator = Orchestrator(
         root,
-        skills=shared.skills,
+        skills=shared.registered.skills,
         conversations=conversations,
         dialogs=dialogs,
         deliveries=deliveries,
@@ -104,19 +106,20 @@ def _root_doors(
     host = SkillHost(
         adapter,
         conversations=conversations,
-        skills=shared.skills,
+        skills=shared.registered.skills,
         store=shared.store,
         tasks=shared.tasks,
         deliveries=deliveries,
         new_id=shared.new_id,
         now=shared.now,
         at_once=shared.settings.host.callbacks is Callbacks.ACCEPTED,
+        barred=lambda name: _why(shared, name),
     )
     proxy = ChannelProxy(
         adapter,
         host,
         conversations=conversations,
-        skills=shared.skills,
+        skills=shared.registered.skills,
         store=shared.store,
         tasks=shared.tasks,
         host_url=host_url,
@@ -154,7 +157,7 @@ def _ender(
         conversations=conversations,
         deliveries=deliveries,
         calls=calls,
-        skills=shared.skills,
+        skills=shared.registered.skills,
         patience=_patience(shared),
         now=shared.now,
     )
@@ -189,7 +192,7 @@ def _deliveries(
     return Deliveries(
         root,
         texts=root.texts,
-        skills=shared.skills,
+        skills=shared.registered.skills,
         conversations=conversations,
         client=client,
         calls=calls,
@@ -198,7 +201,19 @@ def _deliveries(
         now=shared.now,
         trails=Trails(shared.keys, app_id, limits.hops, conversations),
         intercept=lambda: root.intercept,
+        former=lambda name: _former(shared, name),
     )
+
+
+def _why(shared: Shared, name: str) -> str:
+    """The code with which a skill that may not be used is refused."""
+    found = shared.registered.now.barred.get(name)
+    return "skill-not-allowed" if found is None else found.barred
+
+
+def _former(shared: Shared, name: str) -> Skill | None:
+    found = shared.registered.now.barred.get(name)
+    return None if found is None else found.skill
 
 
 def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:

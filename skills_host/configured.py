@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 import uuid
@@ -19,6 +20,7 @@ from skills_host.consumer.manifest.readers import read_manifest
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
 from skills_host.consumer.routing.reserved import Phrases, ReservedKind
 from skills_host.errors import SettingsError
+from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.coordination import Coordination, LocalCoordination
 from skills_host.store.redis import RedisCoordination
@@ -26,6 +28,8 @@ from skills_host.transport import Send, is_loopback
 
 __all__ = [
     "World",
+    "announce_lists",
+    "bytes_at",
     "configured_coordination",
     "configured_credentials",
     "configured_skills",
@@ -34,6 +38,8 @@ __all__ = [
     "trusts_lab",
     "verifier_of",
 ]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,12 @@ def configured_coordination(settings: Settings, *, name: str) -> Coordination:
 
 
 def configured_skills(settings: Settings) -> dict[str, Skill]:
-    """The skills in the settings, with what their manifests say. Raises `SettingsError`."""
+    """The skills in the settings, with what their manifests say. Raises `SettingsError`.
+
+    None where the host's skills are only those of the registry.
+    """
+    if settings.host.skills is SkillsFrom.REGISTRY:
+        return {}
     return skills_of(settings, _read_manifest)
 
 
@@ -99,6 +110,17 @@ def configured_words(settings: Settings) -> dict[str, Phrases]:
         tag: {ReservedKind(kind): listed for kind, listed in given if listed is not None}
         for tag, given in settings.routing.words.items()
     }
+
+
+def announce_lists(settings: Settings) -> None:
+    """Log the two lists that people get wrong: the empty one and the one for everybody."""
+    for name, bot in settings.bots.items():
+        if bot.allow_emulator:
+            log.warning("bots.%s: an emulator with the bot's own credential may call it", name)
+        if bot.allow_any_caller:
+            log.warning("bots.%s: any bot with a token for it may call it", name)
+        elif bot.kind == "skill" and not bot.allowed_callers:
+            log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
 
 
 def verifier_of(
@@ -131,7 +153,12 @@ def trusts_lab(settings: Settings, skills: Mapping[str, Skill]) -> bool:
 
 
 def _read_manifest(path: str) -> Manifest:
+    return read_manifest(bytes_at(path), source=path)
+
+
+def bytes_at(path: str) -> bytes:
+    """The content of a file that settings name. Raises `SettingsError`."""
     try:
-        return read_manifest(Path(path).read_bytes(), source=path)
+        return Path(path).read_bytes()
     except OSError as exc:
         raise SettingsError(f"{path}: {exc.strerror}") from None

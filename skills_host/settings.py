@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from skills_host.clouds import CLOUDS, Address, AppId, Cloud, Model, canonical_app_id
+from skills_host.registry_settings import RegistrySettings, SkillsFrom
 from skills_host.routing_settings import RoutingSettings, SkillRouting
 
 __all__ = [
@@ -149,6 +150,8 @@ class HostSettings(Model):
     keys: tuple[SecretStr, ...] = ()
     sealed: tuple[str, ...] = ("signin/*", "tokens/response")
     callbacks: Callbacks = Callbacks.ACCEPTED
+    skills: SkillsFrom = SkillsFrom.ALL
+    skills_lock: str = ""
     limits: Limits = Limits()
 
     @property
@@ -331,7 +334,9 @@ class SkillSettings(SkillRouting):
     """`[skills.NAME]`: one skill that the root bots of this host may call.
 
     Either `manifest` (a file) or `endpoint` and `app_id` say where it is.
-    `texts` replace what the root says about it.
+    `texts` replace what the root says about it. `sends` lists what it sends beside messages, as
+    `accepts` does what it takes; unless it is `lenient`, its manifest says both. By default a
+    configured skill is lenient, and one of the registry is not.
     """
 
     manifest: str | None = None
@@ -348,6 +353,8 @@ class SkillSettings(SkillRouting):
     invoke_delivery: Delivery = Delivery.EXPECT_REPLIES
     retry: Retry = Retry.NEVER
     operations: Mapping[Operation, Policy] = Field(default_factory=dict)
+    sends: tuple[str, ...] | None = None
+    lenient: bool | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -369,6 +376,7 @@ class Settings(Model):
     bots: Table[BotSettings] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)
     routing: RoutingSettings = RoutingSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     @property
     def default_bot(self) -> str:

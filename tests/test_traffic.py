@@ -69,9 +69,11 @@ async def test_turn_through_a_skill_is_cheap(
 
 
 async def test_own_answer_costs_two_commits(
-    town: Town, traffic: Callable[[], tuple[int, int]]
+    empty_town: Town, traffic: Callable[[], tuple[int, int]]
 ) -> None:
     """What came in, and what was answered."""
+    town = await open_town(empty_town)
+
     assert await cost(town, traffic, "hello") == (2, 2)
 
 

@@ -49,13 +49,15 @@ class Snapshot:
     """The lists as they are at one moment; a later moment has another `epoch`.
 
     `skills` is by name; `callers` gives for each app id of ours the app ids that may call it, or a
-    set with `"*"`. `tenants` are all those that skills are listed with. Raises `ValueError` for an
-    app id or tenant that is no UUID.
+    set with `"*"`. `barred` gives for the app ids of skills that may not be used now the code with
+    which they are refused. `tenants` are all those that skills are listed with. Raises `ValueError`
+    for an app id or tenant that is no UUID.
     """
 
     epoch: int
     skills: Mapping[str, AllowedSkill] = field(default_factory=dict)
     callers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    barred: Mapping[str, str] = field(default_factory=dict)
     tenants: frozenset[str] = field(init=False, repr=False, compare=False)
     _by_app_id: Mapping[str, tuple[AllowedSkill, ...]] = field(
         init=False, repr=False, compare=False
@@ -95,14 +97,15 @@ def check_caller(snapshot: Snapshot, identity: Identity) -> None:
 
 
 def check_skill(snapshot: Snapshot, identity: Identity) -> tuple[AllowedSkill, ...]:
-    """The skills that the peer is; `Denied("skill-not-allowed")` if it is none of them."""
+    """The skills that the peer is; `Denied` if it is none of them, or may not be used now."""
     found = tuple(
         skill
         for skill in snapshot.skills_of(identity.app_id)
         if not skill.tenants or identity.tenant in skill.tenants
     )
     if identity.kind != "skill" or not found:
-        raise Denied("skill-not-allowed", expected="a registered skill", seen=identity.app_id)
+        code = snapshot.barred.get(identity.app_id, "skill-not-allowed")
+        raise Denied(code, expected="a registered skill", seen=identity.app_id)
     return found
 
 

@@ -129,6 +129,26 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "this application is not among the host's skills",
             "register the skill, and its tenant if the skill's tenants are listed",
         ),
+        "skill-revoked": Code(
+            403,
+            "the skill was revoked; its conversations are ended",
+            "ask the host's operators; a new revision of the skill can be approved",
+        ),
+        "skill-suspended": Code(
+            403,
+            "the skill is disabled, in quarantine or retired; its conversations are ended",
+            "ask the host's operators",
+        ),
+        "skill-draining": Code(
+            403,
+            "the skill goes on with the conversations that it has, and begins none",
+            "wait until the skill is enabled again",
+        ),
+        "activity-not-declared": Code(
+            403,
+            "the skill's manifest does not declare that it sends this activity",
+            "declare it in activitiesSent, or register the skill as lenient",
+        ),
         "not-activity-owner": Code(
             403,
             "the activity was not sent by this skill in this conversation",
@@ -174,6 +194,7 @@ DECIDED_BY: Mapping[str, str] = MappingProxyType(
         "caller-not-allowed": "bots.NAME.allowed_callers",
         "skill-not-allowed": "skills.NAME",
         "operation-refused": "skills.NAME.operations",
+        "activity-not-declared": "skills.NAME.sends, skills.NAME.lenient",
         "not-a-skill": "skills.NAME",
         "emulator-off": "bots.NAME.allow_emulator",
         "expired": "the clock of this machine",

@@ -19,7 +19,7 @@ from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import IDLE, Session, ended, started
 from skills_host.consumer.session import KIND as SESSION
-from skills_host.errors import UnknownConversation, VersionConflict
+from skills_host.errors import SkillsHostError, UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.settings import Delivery
 from skills_host.store.records import NEW, Change, Delete, Put, Record, Store
@@ -160,7 +160,7 @@ class Conversations:
         """
         now = self._now()
         session, active = floor.session, floor.session.active
-        if active is None or active.skill != skill.name:
+        if active is None or active.skill != skill.name or not self._is_of(active.handle, skill):
             handle = self._new_handle(skill)
             session = started(session, skill=skill.name, handle=handle, now=now, delivery=delivery)
             active = session.active
@@ -348,6 +348,15 @@ class Conversations:
                 Put(SESSION, floor.key, after.encode(), expects=floor.version, expires=until)
             )
         return changes
+
+    def _is_of(self, handle: str, skill: Skill) -> bool:
+        """True unless the skill has another app id than when the handle was made for it."""
+        host, app_id = self._host_app_id, skill.app_id
+        try:
+            check_handle(self._keys, handle, host_app_id=host, skill_app_id=app_id)
+        except SkillsHostError:
+            return False
+        return True
 
     def _new_handle(self, skill: Skill) -> str:
         return new_handle(

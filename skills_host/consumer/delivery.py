@@ -24,7 +24,7 @@ from skills_host.consumer.conversations import Conversations, Floor, SkillConver
 from skills_host.consumer.hops import CallLoop, Passing, Trails
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.sso import Intercept, oauth_card_of
-from skills_host.consumer.texts import RootTexts, filled
+from skills_host.consumer.texts import RootTexts, ended_text, filled
 from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
 from skills_host.settings import Delivery, Retry
 
@@ -82,6 +82,7 @@ class Deliveries:
         now: Callable[[], float],
         trails: Trails,
         intercept: Callable[[], Intercept | None] = lambda: None,
+        former: Callable[[str], Skill | None] = lambda name: None,
     ) -> None:
         self._bot = bot
         self._texts = texts
@@ -95,6 +96,7 @@ class Deliveries:
         self._trails = trails
         self._intercept = intercept
         self._passing = Passing()
+        self._former = former
 
     async def forward(
         self,
@@ -338,11 +340,15 @@ class Deliveries:
             self.tell_skill(turn, skill, conversation, code=code)
         await self._told_of(turn, skill, code)
 
+    def known(self, name: str) -> Skill | None:
+        """A skill, also one that may not be used any more: it can still be told of an end."""
+        return self._skills().get(name) or self._former(name)
+
     async def tell_end(self, turn: Turn, *, conversation: SkillConversation, code: str) -> None:
         """Tell the skill, the user and the root's bot of an end that the host has made."""
-        skill = self._skills().get(conversation.skill)
+        skill = self.known(conversation.skill)
         title = conversation.skill if skill is None else skill.title
-        text = (skill and skill.texts.timed_out) or self._texts.timed_out
+        text = ended_text(self._texts, skill, code)
         if skill is not None:
             self.tell_skill(turn, skill, conversation, code=code)
         await self._ended_for_all(turn, filled(text, title=title), conversation.skill, code)

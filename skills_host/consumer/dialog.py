@@ -58,9 +58,12 @@ class SkillDialogs:
         or the `deliveryMode` of such an activity, holds until the skill ends. The skill's
         response, if the activity is an invoke.
 
-        `KeyError` for a skill that is not registered, `ValueError` for an end: it begins nothing.
+        `KeyError` for a skill that is not registered or begins nothing new, `ValueError` for an
+        end: it begins nothing.
         """
         registered = self._skills()[skill]
+        if registered.draining:
+            raise KeyError(skill)
         outgoing = turn.activity if activity is None else turn.as_said(activity)
         if outgoing.type == "endOfConversation":
             raise ValueError("an end begins nothing; give the skill an activity of its own")
@@ -138,8 +141,12 @@ class SkillDialogs:
 
     async def gone(self, turn: Turn, active: ActiveSkill) -> None:
         """Take the floor from a skill that is not registered any more, and say so."""
-        await self._conversations.end(turn.session, active.handle)
-        await turn.send(filled(self._texts.unavailable, title=active.skill))
+        closed = await self._conversations.end(turn.session, active.handle)
+        skill = self._deliveries.known(active.skill)
+        if skill is not None and closed is not None:
+            self._deliveries.tell_skill(turn, skill, closed, code="channelFailed")
+        title = active.skill if skill is None else skill.title
+        await turn.send(filled(self._texts.unavailable, title=title))
         await self._deliveries.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:

@@ -21,7 +21,7 @@ from skills_host.consumer.conversations import (
     sent_key,
 )
 from skills_host.consumer.delivery import Deliveries, is_for_bot
-from skills_host.consumer.policy import check_policy
+from skills_host.consumer.policy import check_declared, check_policy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
@@ -73,6 +73,7 @@ class SkillHost:
         new_id: Callable[[], str],
         now: Callable[[], float],
         at_once: bool = True,
+        barred: Callable[[str], str] = lambda name: "skill-not-allowed",
     ) -> None:
         self._adapter = adapter
         self._conversations = conversations
@@ -83,6 +84,7 @@ class SkillHost:
         self._new_id = new_id
         self._now = now
         self._at_once = at_once
+        self._barred = barred
 
     async def send(
         self,
@@ -105,6 +107,8 @@ class SkillHost:
             return first
         operation = None if activity.type == "endOfConversation" else Operation.SEND
         conversation = await self.found(handle, identity, operation)
+        if skill := self._skills().get(conversation.skill):
+            check_declared(skill, activity)
         callback = _Callback(conversation, activity, identity, reply_to_id, turn_key)
         sent: str = await self._tasks.finish(self._sent(callback))
         return sent or self._new_id()
@@ -201,7 +205,7 @@ class SkillHost:
         conversation = await self._conversations.find(handle, identity)
         skill = self._skills().get(conversation.skill)
         if skill is None or skill.app_id != identity.app_id:
-            raise Denied("skill-not-allowed")
+            raise Denied(self._barred(conversation.skill))
         if operation is not None:
             check_policy(skill, operation)
         return conversation

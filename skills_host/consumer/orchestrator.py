@@ -134,7 +134,7 @@ class Orchestrator:
         if await self._root.handled(turn, catch_all=False):
             return
         text = turn.text[:LISTENED]
-        decision = route(text, self._skills())
+        decision = route(text, self._offered())
         texts = self._root.texts
         if decision.skill is not None:
             skill = self._skills()[decision.skill]
@@ -146,6 +146,13 @@ class Orchestrator:
             await self._say(turn, texts.ambiguous, choices=" or ".join(titles))
         elif not await self._root.handled(turn):
             await self._say(turn, texts.unknown)
+
+    def _offered(self) -> Mapping[str, Skill]:
+        """The skills that may begin something new."""
+        skills = self._skills()
+        if not any(skill.draining for skill in skills.values()):
+            return skills
+        return {name: skill for name, skill in skills.items() if not skill.draining}
 
     async def _own(self, turn: Turn) -> None:
         """What happens to the conversation is the root's to know first."""

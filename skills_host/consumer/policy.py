@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from skills_host.activity import Activity
 from skills_host.auth.denials import Denied
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import NotOffered
 from skills_host.settings import Operation, Policy
 
-__all__ = ["DEFAULTS", "check_policy", "is_listed", "policy_of"]
+__all__ = ["DEFAULTS", "check_declared", "check_policy", "is_declared", "is_listed", "policy_of"]
+
+# What belongs to every conversation with a skill, whatever it declares.
+_ALWAYS = frozenset({"message", "typing", "trace", "endOfConversation", "invokeResponse"})
 
 _OWN_CONVERSATION = (
     Operation.SEND,
@@ -48,3 +52,17 @@ def check_policy(skill: Skill, operation: Operation) -> None:
         raise Denied("operation-refused")
     if policy is Policy.NOT_OFFERED:
         raise NotOffered(f"{operation} is not offered to this skill")
+
+
+def is_declared(declared: tuple[str, ...] | None, activity: Activity) -> bool:
+    """True if an activity is among those declared, by its type or as `TYPE/NAME`; None: any is."""
+    if declared is None or activity.type in _ALWAYS:
+        return True
+    return activity.type in declared or f"{activity.type}/{activity.name or ''}" in declared
+
+
+def check_declared(skill: Skill, activity: Activity) -> None:
+    """Raise `Denied` (`activity-not-declared`) unless the skill may send the activity."""
+    if not is_declared(skill.sends, activity):
+        named = f"{activity.type}/{activity.name or ''}"[:100]
+        raise Denied("activity-not-declared", expected=", ".join(skill.sends or ()), seen=named)

@@ -6,8 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from skills_host.consumer.registry.compile import Skill
+from skills_host.settings import SkillTexts
 
-__all__ = ["RootTexts", "filled", "introduced"]
+__all__ = ["WITHDRAWN", "RootTexts", "ended_text", "filled", "introduced"]
+
+
+WITHDRAWN = "skillWithdrawn"
+"""The code of an end that is made because the skill may not be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,14 @@ def filled(text: str, **values: str) -> str:
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value)
     return text
+
+
+def ended_text(texts: RootTexts, skill: Skill | None, code: str) -> str:
+    """What a user is told of an end that the host made, with the text of the skill, if known."""
+    own = SkillTexts() if skill is None else skill.texts
+    if code == WITHDRAWN:
+        return own.unavailable or texts.unavailable
+    return own.timed_out or texts.timed_out
 
 
 def introduced(skills: Collection[Skill], *, nobody: str) -> str:

@@ -14,6 +14,10 @@ FORBIDDEN = {
     "endorsement",
     "caller-not-allowed",
     "skill-not-allowed",
+    "skill-revoked",
+    "skill-suspended",
+    "skill-draining",
+    "activity-not-declared",
     "not-conversation-owner",
     "forwarded-in-lab",
 }

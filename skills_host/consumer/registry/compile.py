@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
-from skills_host.consumer.manifest.model import Manifest
+from skills_host.consumer.manifest.model import Declared, Manifest
 from skills_host.errors import SettingsError
 from skills_host.routing_settings import ContextPart, Grant, Help, Interruption, SkillRouting
 from skills_host.settings import (
@@ -21,7 +21,7 @@ from skills_host.settings import (
 )
 from skills_host.transport import is_loopback
 
-__all__ = ["Skill", "is_loopback_only", "skills_of", "snapshot_of"]
+__all__ = ["Skill", "is_loopback_only", "skill_of", "skills_of", "snapshot_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Skill:
     """A skill as a root knows it.
 
     `seconds` is its own deadline, `idle_seconds` and `total_seconds` how long it may stay silent
-    and have the floor; None for the host's. From `aliases` on, it is as in `SkillRouting`.
+    and have the floor; None for the host's. From `aliases` on, it is as in `SkillRouting`. `sends`
+    is what it may send beside messages, None for anything. One that is `draining` begins nothing.
     """
 
     name: str
@@ -58,15 +59,30 @@ class Skill:
     grants: tuple[Grant, ...] = ()
     accepts: tuple[str, ...] | None = None
     fan_out: bool = False
+    sends: tuple[str, ...] | None = None
+    draining: bool = False
+    manifest: Manifest | None = field(default=None, repr=False, compare=False)
 
 
 def skills_of(settings: Settings, read: Callable[[str], Manifest]) -> dict[str, Skill]:
     """The configured skills by name; `read` gives the manifest that a setting names."""
-    return {name: _skill(name, given, read) for name, given in settings.skills.items()}
+    return {
+        name: skill_of(name, given, read(given.manifest) if given.manifest else None)
+        for name, given in settings.skills.items()
+    }
 
 
-def snapshot_of(settings: Settings, skills: Mapping[str, Skill], *, epoch: int = 1) -> Snapshot:
-    """Who may, in both directions: skills of this host's roots, and callers of each bot."""
+def snapshot_of(
+    settings: Settings,
+    skills: Mapping[str, Skill],
+    *,
+    epoch: int = 1,
+    barred: Mapping[str, str] | None = None,
+) -> Snapshot:
+    """Who may, in both directions: skills of this host's roots, and callers of each bot.
+
+    `barred` are the app ids that are refused with a code of their own.
+    """
     own = {bot.app_id for bot in settings.bots.values()}
     for skill in skills.values():
         if skill.app_id in own:
@@ -76,7 +92,7 @@ def snapshot_of(settings: Settings, skills: Mapping[str, Skill], *, epoch: int =
         for skill in skills.values()
     }
     callers = {bot.app_id: frozenset(bot.allowed_callers) for bot in settings.bots.values()}
-    return Snapshot(epoch=epoch, skills=allowed, callers=callers)
+    return Snapshot(epoch=epoch, skills=allowed, callers=callers, barred=dict(barred or {}))
 
 
 def is_loopback_only(settings: Settings, skills: Mapping[str, Skill]) -> bool:
@@ -86,15 +102,24 @@ def is_loopback_only(settings: Settings, skills: Mapping[str, Skill]) -> bool:
     return all(map(is_loopback, hosts))
 
 
-def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> Skill:
+def skill_of(
+    name: str, given: SkillSettings, manifest: Manifest | None, *, strict: bool = False
+) -> Skill:
+    """A skill from what is registered with it, and from its manifest if it has one.
+
+    With `strict` it is held to what the manifest declares, unless it is registered as lenient.
+    """
     title, description = given.title, given.description
     endpoint, app_id = given.endpoint, given.app_id
-    if given.manifest is not None:
-        manifest = read(given.manifest)
-        endpoint, app_id = manifest.endpoints[0].url, manifest.endpoints[0].app_id
+    if manifest is not None:
+        endpoint, app_id = endpoint or manifest.endpoints[0].url, app_id or _first_app_id(manifest)
         title, description = title or manifest.name, description or manifest.description
     if endpoint is None or app_id is None:
         raise SettingsError(f"skills.{name}: neither manifest nor endpoint and app_id")
+    routing = {member: getattr(given, member) for member in SkillRouting.model_fields}
+    held = manifest if strict and not given.lenient or given.lenient is False else None
+    if held is not None and given.accepts is None:
+        routing["accepts"] = _declared(held.activities)
     return Skill(
         name=name,
         title=title or name,
@@ -110,5 +135,22 @@ def _skill(name: str, given: SkillSettings, read: Callable[[str], Manifest]) -> 
         idle_seconds=given.idle_seconds,
         total_seconds=given.total_seconds,
         retry=given.retry,
-        **{name: getattr(given, name) for name in SkillRouting.model_fields},
+        sends=_sends(given, held),
+        manifest=manifest,
+        **routing,
     )
+
+
+def _sends(given: SkillSettings, manifest: Manifest | None) -> tuple[str, ...] | None:
+    """What a skill may send; the manifests of older generations have no member that says so."""
+    if given.sends is None and manifest is not None and manifest.sends:
+        return _declared(manifest.sends)
+    return given.sends
+
+
+def _declared(activities: Mapping[str, Declared]) -> tuple[str, ...]:
+    return tuple(f"{one.type}/{one.name}" if one.name else one.type for one in activities.values())
+
+
+def _first_app_id(manifest: Manifest) -> str:
+    return manifest.endpoints[0].app_id

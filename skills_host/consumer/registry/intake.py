@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 import rfc8785
 from pydantic import ValidationError
 
-from skills_host.consumer.manifest.model import Endpoint, Manifest
-from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.consumer.manifest.model import Endpoint, Finding, Manifest, Reading
+from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.records import Binding, LanguageFile, Note, Revision
-from skills_host.errors import BadInput, RegistryRefused, SettingsError
+from skills_host.errors import BadInput, RegistryRefused
 from skills_host.settings import SkillSettings
 from skills_host.wire import decode, encode
 
 __all__ = [
+    "InvalidManifest",
+    "Read",
     "Submission",
     "canonical_sha256",
     "registered_settings",
@@ -33,13 +35,28 @@ _ELSEWHERE = ("manifest", "endpoint", "app_id")
 _FILES = ("example_files",)
 
 
+Read = Callable[[bytes], Reading]
+"""Reads a manifest, by the rules for where skills may be."""
+
+
+class InvalidManifest(RegistryRefused):
+    """A manifest with errors; `findings` say which and where."""
+
+    code = "manifest-invalid"
+
+    def __init__(self, findings: Sequence[Note]) -> None:
+        super().__init__("; ".join(note.message for note in findings[:3]))
+        self.findings = tuple(findings)
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What is sent in: a manifest's bytes, where they are from, and what stands beside them.
 
     `source` is an address, or any other word where nothing can be fetched again. `registration`
     has the members of `[skills.NAME]` but where the skill is; `endpoint` names one of the
-    manifest's, empty for its first. `languages` come with their bytes.
+    manifest's, empty for its first. `languages` come with their bytes. What is `configured` has its
+    manifest read already, and may name files of this machine.
     """
 
     raw: bytes = field(repr=False)
@@ -48,7 +65,8 @@ class Submission:
     endpoint: str = ""
     etag: str = ""
     languages: tuple[tuple[LanguageFile, bytes], ...] = field(default=(), repr=False)
-    manifest: Manifest | None = None
+    manifest: Manifest | None = field(default=None, repr=False)
+    configured: bool = False
 
     @property
     def sha256(self) -> str:
@@ -56,29 +74,35 @@ class Submission:
         return sha256(self.raw).hexdigest()
 
 
-def settings_submission(name: str, given: SkillSettings, raw: bytes | None) -> Submission:
+def settings_submission(
+    name: str, given: SkillSettings, raw: bytes = b"", manifest: Manifest | None = None
+) -> Submission:
     """A skill of the settings as it is sent in by them; `raw` are the bytes of its manifest."""
     registration = given.model_dump(mode="json", exclude_defaults=True, exclude=set(_ELSEWHERE))
-    if raw is not None:
-        return Submission(raw, f"configuration:{given.manifest}", registration)
+    if manifest is not None:
+        source = f"configuration:{given.manifest}"
+        return Submission(raw, source, registration, manifest=manifest, configured=True)
     assert given.endpoint is not None and given.app_id is not None  # noqa: S101 - of the settings
     endpoint = Endpoint("default", given.endpoint, given.app_id)
     made = encode({"endpoint": given.endpoint, "app_id": given.app_id})
     manifest = Manifest(name, given.title or name, "", given.description or "", "", (endpoint,))
-    return Submission(made, "configuration", registration, manifest=manifest)
+    return Submission(made, "configuration", registration, manifest=manifest, configured=True)
 
 
-def revision_of_submission(name: str, sent: Submission, *, now: float) -> Revision:
+def revision_of_submission(
+    name: str, sent: Submission, *, now: float, read: Read = read
+) -> Revision:
     """The revision that a submission makes; without a binding if its manifest has errors.
 
     Raises `RegistryRefused` (`bad-registration`) for what stands beside the manifest.
     """
-    manifest, notes = (sent.manifest, ()) if sent.manifest else _read(sent.raw)
+    reading = Reading(sent.manifest) if sent.manifest else read(sent.raw)
+    manifest = reading.manifest
     registration = dict(sent.registration)
     binding = None
     if manifest is not None:
         endpoint = _endpoint(manifest, sent.endpoint)
-        given = registered_settings(registration, endpoint)
+        given = registered_settings(registration, endpoint, configured=sent.configured)
         binding = Binding(endpoint.name, endpoint.url, endpoint.app_id, tuple(given.tenants))
     files = tuple(file for file, _ in sent.languages)
     return Revision(
@@ -92,17 +116,19 @@ def revision_of_submission(name: str, sent: Submission, *, now: float) -> Revisi
         manifest=manifest,
         registration=registration,
         languages=files,
-        findings=notes,
+        findings=tuple(map(_note, reading.findings)),
         etag=sent.etag,
     )
 
 
-def registered_settings(registration: Mapping[str, Any], endpoint: Endpoint) -> SkillSettings:
+def registered_settings(
+    registration: Mapping[str, Any], endpoint: Endpoint, *, configured: bool = False
+) -> SkillSettings:
     """A registration document as the settings of a skill that is at an endpoint.
 
-    Raises `RegistryRefused` (`bad-registration`).
+    Only `configured` ones may name files. Raises `RegistryRefused` (`bad-registration`).
     """
-    for member in (*_ELSEWHERE, *_FILES):
+    for member in (*_ELSEWHERE, *(() if configured else _FILES)):
         if registration.get(member):
             raise RegistryRefused(f"{member}: not for a registration", code="bad-registration")
     try:
@@ -134,11 +160,16 @@ def same_origin(source: str, url: str) -> bool:
     return (ours.scheme, ours.netloc.lower()) == (theirs.scheme, theirs.netloc.lower())
 
 
-def _read(raw: bytes) -> tuple[Manifest | None, tuple[Note, ...]]:
-    try:
-        return read_manifest(raw, source="the manifest"), ()
-    except SettingsError as exc:
-        return None, (Note("manifest", "error", "", str(exc)),)
+def _note(finding: Finding) -> Note:
+    return Note(
+        finding.code,
+        finding.severity,
+        finding.pointer,
+        finding.message,
+        finding.line,
+        finding.column,
+        finding.fix,
+    )
 
 
 def _endpoint(manifest: Manifest, name: str) -> Endpoint:

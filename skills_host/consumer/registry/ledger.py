@@ -33,7 +33,8 @@ from skills_host.consumer.registry.records import (
     SkillRecord,
 )
 from skills_host.errors import NotRegistered, VersionConflict
-from skills_host.store.records import Change, Delete, Put, Store, element_key
+from skills_host.store.records import Change, Delete, Put, Record, Store, element_key
+from skills_host.wire import decode, encode
 
 __all__ = [
     "Also",
@@ -42,6 +43,7 @@ __all__ = [
     "Move",
     "blob_key",
     "claim_key",
+    "ending_epoch",
     "nothing_else",
     "revision_key",
 ]
@@ -49,7 +51,7 @@ __all__ = [
 PAGE = 500
 ATTEMPTS = 20
 
-Also = Callable[[], Awaitable[Sequence[Change]]]
+Also = Callable[[Head], Awaitable[Sequence[Change]]]
 """The changes that go with one, or an error, as things are at the head that was read."""
 
 Move = Callable[[SkillRecord | None], SkillRecord]
@@ -182,7 +184,7 @@ class Ledger:
             after = move(before)
             if after == before:
                 return after
-            changes = [*self._changes(before, after), *await also()]
+            changes = [*self._changes(before, after, head), *await also(head)]
             if order.dry_run:
                 return after
             try:
@@ -192,7 +194,7 @@ class Ledger:
             return replace(after, version=version + 1)
         raise VersionConflict(SKILL, name)
 
-    def _changes(self, before: SkillRecord | None, after: SkillRecord) -> list[Change]:
+    def _changes(self, before: SkillRecord | None, after: SkillRecord, head: Head) -> list[Change]:
         name, version = after.name, before.version if before else 0
         changes: list[Change] = [Put(SKILL, name, after.encode(), expects=version)]
         if before is None:
@@ -201,12 +203,13 @@ class Ledger:
         gone = [state.digest for state in before.revisions if state.digest not in kept]
         changes += [Delete(REVISION, revision_key(name, digest)) for digest in gone]
         if is_usable(before) and not is_usable(after):
-            changes.append(self.ending(name))
+            changes.append(self.ending(name, head))
         return changes
 
-    def ending(self, name: str) -> Change:
-        """The order to end all sessions with a skill; some host takes it up."""
-        return Put(ENDING, name, b"{}", due=self._now())
+    def ending(self, name: str, head: Head) -> Change:
+        """The order to end sessions with a skill, for a host that has seen what is done now."""
+        body = encode({"epoch": head.epoch + 1, "passes": 0})
+        return Put(ENDING, name, body, due=self._now())
 
     async def entries(self, *, after: int = 0, limit: int = PAGE) -> list[Entry]:
         """A page of the audit trail, oldest first."""
@@ -235,9 +238,15 @@ class Ledger:
         return head
 
 
-async def nothing_else() -> Sequence[Change]:
+async def nothing_else(_: Head) -> Sequence[Change]:
     """No other changes."""
     return ()
+
+
+def ending_epoch(order: Record) -> tuple[int, int]:
+    """The epoch that an order to end sessions came with, and how often it was carried out."""
+    found = decode(order.body)
+    return found["epoch"], found["passes"]
 
 
 def revision_key(name: str, digest: str) -> str:

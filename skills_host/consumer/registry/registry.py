@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from skills_host.consumer.manifest.readers import read
+from skills_host.consumer.registry.audit import Head
 from skills_host.consumer.registry.changes import ChangeClass, Difference, differences, gravest
 from skills_host.consumer.registry.deeds import (
     deed_of,
@@ -20,7 +22,12 @@ from skills_host.consumer.registry.deeds import (
     said,
     with_revision,
 )
-from skills_host.consumer.registry.intake import Submission, revision_of_submission
+from skills_host.consumer.registry.intake import (
+    InvalidManifest,
+    Read,
+    Submission,
+    revision_of_submission,
+)
 from skills_host.consumer.registry.ledger import Also, Deed, Ledger, nothing_else
 from skills_host.consumer.registry.lifecycle import (
     approved,
@@ -45,7 +52,6 @@ from skills_host.consumer.registry.records import (
     SKILL,
     Approval,
     Grant,
-    Note,
     Operating,
     Order,
     Origin,
@@ -64,16 +70,6 @@ ATTEMPTS = 20
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-class InvalidManifest(RegistryRefused):
-    """A manifest with errors; `findings` say which and where."""
-
-    code = "manifest-invalid"
-
-    def __init__(self, findings: Sequence[Note]) -> None:
-        super().__init__("; ".join(note.message for note in findings[:3]))
-        self.findings = tuple(findings)
-
-
 @dataclass(frozen=True, slots=True)
 class Received:
     """What came of a submission: the skill, the revision, and how it differs from what runs."""
@@ -87,7 +83,8 @@ class Registry:
     """The skills of a host: what is sent in, what is approved, what is in use.
 
     `own_app_ids` are those of the host's bots, which no skill may have. `changed` is called after
-    every change, so that who runs skills takes it up.
+    every change, so that who runs skills takes it up. `read` reads manifests, by the rules for
+    where skills may be.
     """
 
     def __init__(
@@ -98,12 +95,14 @@ class Registry:
         own_app_ids: frozenset[str],
         four_eyes: bool = False,
         changed: Callable[[], object] = lambda: None,
+        read: Read = read,
     ) -> None:
         self.ledger = Ledger(store, now=now)
         self._now = now
         self._own = own_app_ids
         self._four_eyes = four_eyes
         self._changed = changed
+        self._read = read
 
     # What is sent in
 
@@ -183,9 +182,9 @@ class Registry:
         revision = await self.ledger.revision(name, found)
         given = tuple(sorted(set(waivers)))
 
-        async def also() -> list[Change]:
+        async def also(head: Head) -> list[Change]:
             check_waivers(await needed_waivers(self.ledger, revision), given)
-            return await self._rebound(name, revision)
+            return await self._rebound(name, revision, head)
 
         approval = Approval(order.by.name, self._now(), found, order.reason, given)
         return await self._move(
@@ -226,7 +225,7 @@ class Registry:
             order,
             lambda record: rolled_back(record, found),
             found,
-            also=lambda: self._rebound(name, revision),
+            also=lambda head: self._rebound(name, revision, head),
         )
 
     # Operation
@@ -325,10 +324,10 @@ class Registry:
     def _checked(self, name: str, sent: Submission, sha256: str) -> Revision:
         if sha256 and sha256.lower() != sent.sha256:
             raise RegistryRefused(f"sha256 is {sent.sha256}", code="digest-mismatch")
-        return revision_of_submission(name, sent, now=self._now())
+        return revision_of_submission(name, sent, now=self._now(), read=self._read)
 
     def _taken(self, revision: Revision, sent: Submission) -> Also:
-        async def also() -> list[Change]:
+        async def also(head: Head) -> list[Change]:
             await check_ownership(self.ledger, revision, own=self._own)
             return kept(revision, sent)
 
@@ -346,14 +345,14 @@ class Registry:
     async def _state(self, name: str, digest: str, trust: Trust) -> str:
         return revision_of(await self.ledger.skill(name), digest, trust).digest
 
-    async def _rebound(self, name: str, revision: Revision) -> list[Change]:
+    async def _rebound(self, name: str, revision: Revision, head: Head) -> list[Change]:
         """Sessions end where another app id runs from now on: their handles are the old one's."""
         record = await self.ledger.skill(name)
         if not record.active or revision.binding is None:
             return []
         running = await self.ledger.revision(name, record.active)
         is_same = running.binding and running.binding.app_id == revision.binding.app_id
-        return [] if is_same else [self.ledger.ending(name)]
+        return [] if is_same else [self.ledger.ending(name, head)]
 
     async def _operate(self, verb: str, name: str, to: Operating, order: Order) -> SkillRecord:
         return await self._move(verb, name, order, lambda record: operated(record, to))

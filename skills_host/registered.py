@@ -1,0 +1,123 @@
+"""The skills of a host: its registry, what runs of it now, and what is done about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from skills_host.configured import bytes_at, configured_skills
+from skills_host.consumer.manifest.readers import read, read_manifest
+from skills_host.consumer.registry.catalogue import Catalogue
+from skills_host.consumer.registry.compile import Skill, snapshot_of
+from skills_host.consumer.registry.intake import Submission, settings_submission
+from skills_host.consumer.registry.inventory import take_in
+from skills_host.consumer.registry.ledger import Ledger
+from skills_host.consumer.registry.live import LiveCatalogue
+from skills_host.consumer.registry.registry import Registry
+from skills_host.consumer.withdrawal import Withdrawals
+from skills_host.registry_settings import SkillsFrom
+from skills_host.settings import Settings, SkillSettings
+from skills_host.store.coordination import Coordination
+from skills_host.store.records import Store
+
+__all__ = ["RegisteredSkills", "registry_of", "submissions"]
+
+
+TOPIC = "registry"
+
+
+class RegisteredSkills:
+    """The registry in a host's store, and the catalogue that its roots go by.
+
+    A host without roots has none of it. Raises `SettingsError` for skills of the settings that
+    cannot be.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        coordination: Coordination,
+        *,
+        now: Callable[[], float],
+        lab: bool,
+    ) -> None:
+        snapshot_of(settings, configured_skills(settings))
+        self._sent = submissions(settings)
+        self._now = now
+        self._has_roots = any(bot.kind == "root" for bot in settings.bots.values())
+        self._live = LiveCatalogue(Ledger(store, now=now), settings)
+        self._withdrawals = Withdrawals(store, self._live, now=now)
+        self._coordination = coordination
+        self.registry = registry_of(settings, store, now=now, lab=lab, changed=self._tell)
+
+    @property
+    def now(self) -> Catalogue:
+        """What the host goes by at this moment."""
+        return self._live.now
+
+    def skills(self) -> Mapping[str, Skill]:
+        """The skills that may be used at this moment, by name."""
+        return self._live.now.skills
+
+    async def load(self) -> None:
+        """Take in the skills of the settings, and read what the registry says of all."""
+        if self._has_roots:
+            await take_in(self.registry.ledger, self._sent, now=self._now)
+            await self._live.load()
+
+    async def run(self) -> None:
+        """Take up what changes, until cancelled."""
+        if not self._has_roots:
+            return
+        stop = self._coordination.listen(TOPIC, self._live.wake)
+        try:
+            await self._live.run()
+        finally:
+            stop()
+
+    async def withdraw(self) -> None:
+        """End conversations of skills that may not be used any more; a round of the host."""
+        if self._has_roots:
+            await self._withdrawals.look()
+
+    def _tell(self) -> None:
+        self._live.wake()
+        self._coordination.wake(TOPIC)
+
+
+def submissions(settings: Settings) -> dict[str, Submission]:
+    """The skills in the settings as they are sent in to the registry. Raises `SettingsError`."""
+    if settings.host.skills is SkillsFrom.REGISTRY:
+        return {}
+    return {name: _submission(name, given) for name, given in settings.skills.items()}
+
+
+def registry_of(
+    settings: Settings,
+    store: Store,
+    *,
+    now: Callable[[], float],
+    lab: bool,
+    changed: Callable[[], object] = lambda: None,
+) -> Registry:
+    """The registry of a host with these settings, in its store.
+
+    In a lab, skills may be on this machine.
+    """
+    networks = settings.registry.networks
+    return Registry(
+        store,
+        now=now,
+        own_app_ids=frozenset(bot.app_id for bot in settings.bots.values()),
+        four_eyes=settings.registry.four_eyes,
+        changed=changed,
+        read=partial(read, dev=lab, networks=networks),
+    )
+
+
+def _submission(name: str, given: SkillSettings) -> Submission:
+    if given.manifest is None:
+        return settings_submission(name, given)
+    raw = bytes_at(given.manifest)
+    return settings_submission(name, given, raw, read_manifest(raw, source=given.manifest))

@@ -226,6 +226,7 @@ ELSEWHERE = {
     "other-tenant": "tests/consumer",
     "forwarded-in-lab": "tests/test_refusals.py",
     "keys-unavailable": "tests/auth/test_verify.py",
+    "metrics-token": "tests/web/test_metrics.py",
 }
 
 

@@ -77,7 +77,7 @@ async def test_own_answer_costs_two_commits(
     assert await cost(town, traffic, "hello") == (2, 2)
 
 
-async def test_refusal_costs_nothing(town: Town, traffic: Callable[[], tuple[int, int]]) -> None:
+async def test_refusal_costs_nothing(traffic: Callable[[], tuple[int, int]], town: Town) -> None:
     """Whoever may not come in does not reach the store."""
     await town.say("echo")
     handle = town.handle("echo")

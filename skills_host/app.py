@@ -20,6 +20,7 @@ from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import Rotation
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.handlers import Bot
+from skills_host.bot.rounds import go_round
 from skills_host.bot.tasks import Tasks
 from skills_host.configured import (
     World,
@@ -38,7 +39,8 @@ from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.registered import RegisteredSkills
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
-from skills_host.store.coordination import DUE, woken
+from skills_host.store.coordination import DUE
+from skills_host.store.heartbeats import Heartbeats
 from skills_host.store.leases import Leases
 from skills_host.store.observed import ObservedStore
 from skills_host.store.seal import Keys, keys_of
@@ -134,7 +136,16 @@ class _Host:
         self._store = ObservedStore(
             store_from_url(settings.store.url, now=world.now), self._telemetry
         )
-        self._coordination = configured_coordination(settings, name=world.new_id())
+        host = world.new_id()
+        self._coordination = configured_coordination(settings, name=host)
+        self._heartbeats = Heartbeats(
+            self._store,
+            host=host,
+            machine=world.machine,
+            pid=world.pid,
+            coordinated=settings.coordination.url is not None,
+            now=world.now,
+        )
         self._registered = RegisteredSkills(
             settings, self._store, self._coordination, now=world.now, lab=self._lab
         )
@@ -156,6 +167,8 @@ class _Host:
         async with AsyncExitStack() as stack:
             await self._store.open()
             stack.push_async_callback(self._store.close)
+            await self._heartbeats.open()
+            stack.push_async_callback(self._heartbeats.close)
             await self._coordination.open()
             stack.push_async_callback(self._coordination.close)
             await self._registered.load()
@@ -319,19 +332,12 @@ class _Host:
             await rotation.check()
 
     async def _go_round(self) -> None:
-        """Look for what is to be done, again and again, until the host stops."""
-        due = asyncio.Event()
-        self._coordination.listen(DUE, due.set)
-        while not self._tasks.is_stopping:
-            for work in self._rounds:
-                try:
-                    await work()
-                except SkillsHostError as exc:
-                    log.error("what is due could not be looked for: %s", exc.code)
-                except Exception:
-                    # Whatever it was, the next round may go well, and nobody else would look.
-                    log.exception("what is due could not be looked for")
-            await woken(due, within=ROUND_SECONDS)
+        await go_round(
+            self._rounds,
+            tasks=self._tasks,
+            coordination=self._coordination,
+            seconds=ROUND_SECONDS,
+        )
 
     async def _measure(self) -> None:
         """Set what is told of the moment, for those who get it by OpenTelemetry."""

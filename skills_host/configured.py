@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 import uuid
@@ -23,6 +24,7 @@ from skills_host.errors import SettingsError
 from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.coordination import Coordination, LocalCoordination
+from skills_host.store.heartbeats import Machine, this_machine
 from skills_host.store.redis import RedisCoordination
 from skills_host.transport import Send, is_loopback
 
@@ -44,12 +46,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a host takes from outside: clock, chance, and the network if not its own client."""
+    """What a host takes from outside: clock, chance, where it runs, and the network if not its own
+    client."""
 
     now: Callable[[], float] = time.time
     random: Callable[[int], bytes] = secrets.token_bytes
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     send: Send | None = None
+    machine: Machine = field(default_factory=this_machine)
+    pid: int = field(default_factory=os.getpid)
 
 
 def configured_credentials(

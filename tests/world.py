@@ -23,6 +23,7 @@ from skills_host.errors import TransportFailed
 from skills_host.lab.authority import Authority, LabApp
 from skills_host.lab.console import Console, create_console
 from skills_host.lab.service import create_lab
+from skills_host.store.heartbeats import Machine
 from skills_host.transport import Request, Response, Send
 
 LAB = "http://127.0.0.1:9000"
@@ -36,6 +37,7 @@ IDS = {
     "booking": "b0000000-0000-4000-8000-000000000002",
     "stranger": "c0000000-0000-4000-8000-000000000001",
 }
+MACHINE = Machine("this machine", "its run")
 TABLES = ("bots", "skills", "routing", "metrics", "coordination")
 CLOUD = {
     "login_url": LAB,
@@ -191,6 +193,7 @@ class Town:
         self.folder = folder
         self.send = Loopback()
         self.now = time.time
+        self.machine = MACHINE
         self.authority = lab.authority
         self.console = Console(
             base_url=CONSOLE,
@@ -215,7 +218,7 @@ class Town:
         **more: Any,
     ) -> Quart:
         """Start one host at a base address, with the store that carries its name."""
-        world = World(send=send or self.send, now=lambda: self.now())
+        world = World(send=send or self.send, now=lambda: self.now(), machine=self.machine)
         app = create_app(settings(base, name, toml, self.folder), bots=bots, world=world, **more)
         await app.startup()
         self.send.apps[base] = app

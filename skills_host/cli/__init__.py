@@ -14,6 +14,7 @@ from skills_host.cli.conversations import conversations
 from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
+from skills_host.cli.hosts import hosts
 from skills_host.cli.import_ import import_
 from skills_host.cli.lab import lab
 from skills_host.cli.manifest import manifest
@@ -30,7 +31,7 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Skill consumer and skill orchestration for Bot Framework-protocol bots.",
 )
-for command in (demo, serve, run, chat, check, doctor, lab):
+for command in (demo, serve, run, chat, check, doctor, hosts, lab):
     cli.command()(command)
 cli.command("import")(import_)
 cli.add_typer(token, name="token")

@@ -279,6 +279,7 @@ def _adapter(shared: Shared, name: str, bot: Bot, handle: Handler, tokens: Token
         sealing=_sealing(shared, b"effect record"),
         new_id=shared.new_id,
         now=shared.now,
+        call_seconds=max(limits.session_seconds, limits.total_seconds),
     )
     bot.speak_through(adapter.continue_conversation)
     return adapter

@@ -20,7 +20,7 @@ from skills_host.bot.effects import Effects
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.middleware import compose
 from skills_host.bot.sealing import Sealing
-from skills_host.bot.state import Properties
+from skills_host.bot.state import CallProperties, Properties
 from skills_host.bot.turn import Place, Turn
 from skills_host.errors import ChannelFailed, SkillsHostError, error_body
 from skills_host.store.records import Change, Check, Store
@@ -84,8 +84,10 @@ class Adapter:
         sealing: Sealing,
         new_id: Callable[[], str],
         now: Callable[[], float],
+        call_seconds: float = REMEMBERED,
     ) -> None:
         self.name = name
+        self._call_seconds = call_seconds
         self._now = now
         self.bot = bot
         self._handle = handle
@@ -136,8 +138,10 @@ class Adapter:
             again=again,
         )
         failure = await self._guarded(turn, _give_up if given_up else self._handle)
+        if activity.type == "endOfConversation" and not turn.has_ended:
+            await turn.call.end()
         answer = _answer(turn, buffer, failure)
-        return Outcome(answer, tuple(turn.unsaved()), has_failed=turn.has_failed)
+        return Outcome(answer, tuple(await turn.unsaved()), has_failed=turn.has_failed)
 
     async def continue_conversation(
         self,
@@ -200,7 +204,9 @@ class Adapter:
         again: bool = False,
     ) -> Turn:
         reference = place.reference
-        user = joined_key(self.name, reference.channel_id, reference.user_id)
+        # A caller may name any user: what another's are remembered by is not for it.
+        callers = filter(None, [place.caller])
+        user = joined_key(self.name, *callers, reference.channel_id, reference.user_id)
         return Turn(
             activity,
             bot=self.name,
@@ -211,6 +217,9 @@ class Adapter:
             audience=place.audience,
             store=self._store,
             state=Properties(self._store, f"session/{place.session}"),
+            call=CallProperties(
+                self._store, place.session, now=self._now, lifetime=self._call_seconds
+            ),
             user=Properties(self._store, f"user/{user}"),
             session=place.session,
             hops=place.hops,
@@ -241,6 +250,7 @@ class Adapter:
         turn.has_failed = True
         # The user is asked to try again, so what this attempt changed must not count.
         turn.state.forget()
+        turn.call.forget()
         turn.user.forget()
         return await self._apologised(turn)
 

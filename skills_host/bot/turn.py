@@ -27,7 +27,7 @@ from skills_host.bot.channel import (
 )
 from skills_host.bot.effects import Effects, mark_of
 from skills_host.bot.middleware import compose
-from skills_host.bot.state import Properties
+from skills_host.bot.state import CallProperties, Properties
 from skills_host.errors import BadInput, ChannelFailed, StateConflict, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.store.records import Change, Check, Store
@@ -91,6 +91,10 @@ class Turn:
 
     `identity` is None in a turn that the host started by itself; `audience` is whom answers need
     a token for; `speaker` is the skill whose words the turn carries, if any.
+
+    What the bot remembers has a scope: `call` is forgotten when the bot, as a skill, is done;
+    `state` is that of the conversation, and `user` goes with the user from one to the next. Where
+    the bot is a skill, none of it is shared between those who call it.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Turn:
         audience: str,
         store: Store,
         state: Properties,
+        call: CallProperties,
         user: Properties,
         session: str,
         hops: tuple[str, ...] = (),
@@ -121,6 +126,7 @@ class Turn:
         self.channel = channel
         self.audience = audience
         self.state = state
+        self.call = call
         self.user = user
         self.session = session
         self.hops = hops
@@ -238,14 +244,20 @@ class Turn:
         self.has_ended = True
         if self.is_from_skill_consumer:
             await self.send(end_of_conversation(code=code, value=value, text=text))
+        # What a root passes on for its skill is not its own end, unless it is a skill itself.
+        if self.is_from_skill_consumer or self.speaker is None:
+            await self.call.end()
 
     def respond(self, status: int, body: Any = None) -> None:
         """Answer the invoke of this turn; `status` is an HTTP status from 200 to 599."""
         self.invoke_response = InvokeResponse(status, body)
 
-    def unsaved(self) -> list[Change]:
+    async def unsaved(self) -> list[Change]:
         """The changes that are not in the store yet, to be written with the turn's answer."""
-        return [*self.state.changes(), *self.user.changes(), *self.effects.forgotten()]
+        await self.call.located()
+        scopes = (self.state, self.call, self.user)
+        changed = [change for scope in scopes for change in scope.changes()]
+        return [*changed, *self.effects.forgotten()]
 
     async def save(self, also: Sequence[Change] = ()) -> None:
         """Write changed state and `also`, all or nothing.
@@ -253,7 +265,9 @@ class Turn:
         Raises `StateConflict` if another turn changed the same property, and `VersionConflict`
         if a record of `also` is not what it was expected to be.
         """
-        state = [*self.state.changes(), *self.user.changes()]
+        await self.call.located()
+        scopes = (self.state, self.call, self.user)
+        state = [change for scope in scopes for change in scope.changes()]
         changes = [*also, *state]
         if not changes:
             return
@@ -267,7 +281,7 @@ class Turn:
             if any((change.kind, change.key) == (exc.kind, exc.key) for change in state):
                 raise StateConflict() from exc
             raise
-        for scope in (self.state, self.user):
+        for scope in scopes:
             scope.saved(changes, versions[: len(changes)])
         self.effects.saved()
 

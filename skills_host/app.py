@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 
@@ -361,14 +362,18 @@ class _Host:
 
 
 async def serve(
-    app: Quart, settings: Settings, *, shutdown: Callable[[], Awaitable[object]]
+    app: Quart,
+    settings: Settings,
+    *,
+    shutdown: Callable[[], Awaitable[object]],
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve the application with hypercorn until `shutdown` returns; then stop gracefully.
 
-    Raises what kept the application from starting, and `OSError` where it cannot listen.
+    It closes the `listener`. Raises what kept the application from starting, and `OSError`.
     """
-    with listening(settings.host.bind) as listener:
-        config = Listeners([listener])
+    with listener or listening(settings.host.bind) as listens:
+        config = Listeners([listens])
         config.errorlog = log
         config.graceful_timeout = settings.host.limits.stop_seconds
         # A head that is refused here gets no code; the door itself refuses tokens over 16 KiB.

@@ -20,6 +20,13 @@ from skills_host.cli.terminal import (
     reread,
     settings_at,
 )
+from skills_host.cli.workers import (
+    ListenerOption,
+    ReadyOption,
+    WorkersOption,
+    inherited,
+    supervised,
+)
 
 __all__ = ["run"]
 
@@ -31,13 +38,27 @@ def run(
         str | None,
         typer.Option("--bot", help="Which configured bot it is (default: the default bot)."),
     ] = None,
+    workers: WorkersOption = 1,
     with_parent: WithParentOption = False,
+    listener_fd: ListenerOption = None,
+    ready_fd: ReadyOption = None,
 ) -> None:
     """Serve the bot in FILE, with the identity that the settings give it."""
     settings = settings_at(config)
+    if workers > 1:
+        given = {"--config": config, "--bot": bot}
+        named = [part for name, value in given.items() if value for part in (name, str(value))]
+        arguments = ["run", str(file), *named]
+        supervised(settings, arguments, count=workers, with_parent=with_parent)
     code = _bot_in(file)
     bots = {bot or settings.default_bot: code}
-    served(settings, bots, reload=partial(reread, config), with_parent=with_parent)
+    served(
+        settings,
+        bots,
+        reload=partial(reread, config),
+        with_parent=with_parent,
+        given=inherited(listener_fd, ready_fd),
+    )
 
 
 def _bot_in(file: Path) -> Bot:

@@ -21,15 +21,38 @@ from skills_host.cli.terminal import (
     settings_at,
     stopped,
 )
+from skills_host.cli.workers import (
+    Inherited,
+    ListenerOption,
+    ReadyOption,
+    WorkersOption,
+    inherited,
+    supervised,
+)
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.settings import Settings
 
 __all__ = ["serve", "served"]
 
 
-def serve(config: ConfigOption = None, with_parent: WithParentOption = False) -> None:
+def serve(
+    config: ConfigOption = None,
+    workers: WorkersOption = 1,
+    with_parent: WithParentOption = False,
+    listener_fd: ListenerOption = None,
+    ready_fd: ReadyOption = None,
+) -> None:
     """Serve the configured bots until SIGTERM or Ctrl-C."""
-    served(settings_at(config), reload=partial(reread, config), with_parent=with_parent)
+    settings = settings_at(config)
+    if workers > 1:
+        arguments = ["serve", *(("--config", str(config)) if config else ())]
+        supervised(settings, arguments, count=workers, with_parent=with_parent)
+    served(
+        settings,
+        reload=partial(reread, config),
+        with_parent=with_parent,
+        given=inherited(listener_fd, ready_fd),
+    )
 
 
 def served(
@@ -38,14 +61,20 @@ def served(
     *,
     reload: Callable[[], Settings],
     with_parent: bool = False,
+    given: Inherited | None = None,
 ) -> None:
     """Serve these bots; the end of the command, if that is not possible."""
     log_to_stderr()
+    shutdown, listener = partial(stopped, with_parent=with_parent), None
     try:
         app = create_app(settings, bots=bots, reload=reload)
-        names = ", ".join(settings.bots)
-        typer.echo(f"serving {names} at {settings.host.public_url}", err=True)
-        run_async(serve_app(app, settings, shutdown=partial(stopped, with_parent=with_parent)))
+        if given is None:
+            names = ", ".join(settings.bots)
+            typer.echo(f"serving {names} at {settings.host.public_url}", err=True)
+        else:
+            app.before_serving(given.say_ready)
+            listener = given.listener()
+        run_async(serve_app(app, settings, shutdown=shutdown, listener=listener))
     except SettingsError as exc:
         fail(exc)
     except SkillsHostError as exc:

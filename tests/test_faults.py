@@ -227,6 +227,10 @@ ELSEWHERE = {
     "forwarded-in-lab": "tests/test_refusals.py",
     "keys-unavailable": "tests/auth/test_verify.py",
     "metrics-token": "tests/web/test_metrics.py",
+    "skill-revoked": "tests/consumer/registry/test_live.py",
+    "skill-draining": "tests/consumer/registry/test_live.py",
+    "skill-suspended": "tests/consumer/registry/test_live.py",
+    "activity-not-declared": "tests/consumer/registry/test_live.py",
 }
 
 

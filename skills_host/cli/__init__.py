@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typer
 
+from skills_host.cli.allowlist import allowlist
+from skills_host.cli.audit import audit
 from skills_host.cli.cert import cert
 from skills_host.cli.chat import chat
 from skills_host.cli.check import check
@@ -14,6 +16,7 @@ from skills_host.cli.conversations import conversations
 from skills_host.cli.demo import demo
 from skills_host.cli.denials import denials
 from skills_host.cli.doctor import doctor
+from skills_host.cli.grant import grant
 from skills_host.cli.hosts import hosts
 from skills_host.cli.import_ import import_
 from skills_host.cli.lab import lab
@@ -21,6 +24,7 @@ from skills_host.cli.manifest import manifest
 from skills_host.cli.outbox import outbox
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
+from skills_host.cli.skill import skill
 from skills_host.cli.token import token
 
 __all__ = ["cli", "main"]
@@ -34,6 +38,10 @@ cli = typer.Typer(
 for command in (demo, serve, run, chat, check, doctor, hosts, lab):
     cli.command()(command)
 cli.command("import")(import_)
+cli.add_typer(skill, name="skill")
+cli.add_typer(grant, name="grant")
+cli.add_typer(allowlist, name="allowlist")
+cli.add_typer(audit, name="audit")
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")

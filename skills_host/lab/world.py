@@ -8,13 +8,20 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from skills_host.configuration import load_settings
 from skills_host.consumer.manifest.readers import rendered
-from skills_host.errors import SkillsHostError, TransportFailed
+from skills_host.consumer.registry.intake import Submission
+from skills_host.consumer.registry.records import Actor, Order, Trust
+from skills_host.consumer.registry.registry import Registry
+from skills_host.errors import RegistryRefused, SkillsHostError, TransportFailed
+from skills_host.registered import registry_of
+from skills_host.store.address import store_from_url
 from skills_host.transport import Request, Send
 
 __all__ = ["Inhabitant", "ProcessWorld", "StartFailed", "Started", "free_port", "toml_of"]
@@ -129,12 +136,12 @@ class ProcessWorld:
         """Start the skills and the root, all at once; `manifests` has a template for each skill."""
         for skill in self.skills:
             self._render(manifests, skill)
+        await self._register()
         await asyncio.gather(*map(self.start_bot, (*self.skills, self.root)))
 
     async def start_bot(self, bot: Inhabitant) -> None:
         """Start one bot with a settings file of its own, and wait until it is ready."""
-        config = self.folder / f"{bot.name}.toml"
-        config.write_text(toml_of(self._settings(bot)), encoding="utf-8")
+        config = self._configured(bot)
         command = ["run", str(bot.file)] if bot.file else ["serve"]
         await self._start(bot.name, [*command, "--config", str(config)], {bot.variable: bot.secret})
         await self._ready(bot.name, f"{bot.url}/readyz")
@@ -150,6 +157,25 @@ class ProcessWorld:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    async def _register(self) -> None:
+        """Send in the manifests of the skills and approve them, as an operator does."""
+        settings = load_settings(self._configured(self.root), {self.root.variable: "not needed"})
+        store = store_from_url(settings.store.url)
+        await store.open()
+        try:
+            registry = registry_of(settings, store, now=time.time, lab=True)
+            for skill in self.skills:
+                raw = (self.folder / "manifests" / f"{skill.name}.json").read_bytes()
+                await _approved(registry, skill.name, Submission(raw, registration=_said(skill)))
+        finally:
+            await store.close()
+
+    def _configured(self, bot: Inhabitant) -> Path:
+        """The settings file of a bot, written anew."""
+        config = self.folder / f"{bot.name}.toml"
+        config.write_text(toml_of(self._settings(bot)), encoding="utf-8")
+        return config
 
     def _settings(self, bot: Inhabitant) -> dict[str, Any]:
         given: dict[str, Any] = {
@@ -169,14 +195,6 @@ class ProcessWorld:
         }
         if bot.kind == "skill":
             given["allowed_callers"] = [self.root.app_id]
-        else:
-            settings["skills"] = {
-                skill.name: {
-                    "manifest": f"manifests/{skill.name}.json",
-                    "phrases": list(skill.phrases),
-                }
-                for skill in self.skills
-            }
         return settings
 
     def _render(self, manifests: Path, skill: Inhabitant) -> None:
@@ -220,3 +238,22 @@ class ProcessWorld:
             return (await self._send(Request("GET", url, timeout=5))).ok
         except TransportFailed:
             return False
+
+
+async def _approved(registry: Registry, name: str, sent: Submission) -> None:
+    """Register a skill, or its new revision, and let exactly that run."""
+    order = Order(Actor("lab"))
+    try:
+        found = await registry.add(name, sent, order=order, submit=True)
+    except RegistryRefused as exc:
+        if exc.code != "already-registered":
+            raise
+        found = await registry.revise(name, sent, order=order, submit=True)
+    state = found.skill.state(found.revision.digest)
+    if state is not None and state.trust is Trust.PENDING:
+        await registry.approve(name, found.revision.digest, order=order)
+
+
+def _said(skill: Inhabitant) -> dict[str, Any]:
+    """What is registered with a skill beside its manifest."""
+    return {"phrases": list(skill.phrases)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.intake import Submission
 from skills_host.consumer.registry.ledger import Deed, blob_key, revision_key
 from skills_host.consumer.registry.lifecycle import received, submitted
@@ -22,7 +24,16 @@ from skills_host.consumer.registry.records import (
 )
 from skills_host.store.records import Change, Delete, Put
 
-__all__ = ["deed_of", "first_grants", "kept", "removed", "said", "with_revision"]
+__all__ = ["Received", "deed_of", "first_grants", "kept", "removed", "said", "with_revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of a submission: the skill, the revision, and how it differs from what runs."""
+
+    skill: SkillRecord
+    revision: Revision
+    change: ChangeClass | None = None
 
 
 def with_revision(

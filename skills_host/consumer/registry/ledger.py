@@ -217,8 +217,11 @@ class Ledger:
         page = await self._store.scan(ENTRY, f"{STREAM}/", after=key, limit=limit)
         return [Entry.parse(record) for record in page]
 
-    async def verify(self) -> Head:
-        """Follow the whole trail. Raises `AuditBroken` at the first entry that does not fit."""
+    async def verify(self, *, noted: str = "") -> Head:
+        """Follow the whole trail. Raises `AuditBroken` at the first entry that does not fit.
+
+        `noted` is the hash of an entry as somebody noted it elsewhere: it has to be among them.
+        """
         chain = Chain()
         record = (await self._store.read([HEAD])).get(HEAD)
         epoch = chain.ends(record)
@@ -230,7 +233,10 @@ class Ledger:
                 break
             for entry in page:
                 chain.follow(entry)
+                noted = "" if chain.digest == noted else noted
         head = chain.finish(record)
+        if noted:
+            raise AuditBroken("no entry has the hash that was noted", n=epoch)
         beyond = await self._store.scan(ENTRY, after=chain.after, limit=1)
         again = await self.head()
         if beyond and again == head:

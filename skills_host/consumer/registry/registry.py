@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.audit import Head
 from skills_host.consumer.registry.changes import ChangeClass, Difference, differences, gravest
 from skills_host.consumer.registry.deeds import (
+    Received,
     deed_of,
     first_grants,
     kept,
@@ -70,15 +71,6 @@ ATTEMPTS = 20
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What came of a submission: the skill, the revision, and how it differs from what runs."""
-
-    skill: SkillRecord
-    revision: Revision
-    change: ChangeClass | None = None
-
-
 class Registry:
     """The skills of a host: what is sent in, what is approved, what is in use.
 
@@ -115,11 +107,11 @@ class Registry:
         taken in (`InvalidManifest`). A name that the settings have given up can be had again.
         """
         check_role(order.by, "add")
-        if not NAME.fullmatch(name):
-            raise RegistryRefused("name: a-z, 0-9 and _.- only", code="bad-registration")
         revision = self._checked(name, sent, sha256)
         if revision.manifest is None:
             raise InvalidManifest(revision.findings)
+        if not NAME.fullmatch(name):
+            raise RegistryRefused("name: a-z, 0-9 and _.- only", code="bad-registration")
         made = SkillRecord(
             name,
             Origin.REGISTRY,
@@ -303,6 +295,11 @@ class Registry:
         )
 
     # What is asked
+
+    def name_of(self, sent: Submission) -> str:
+        """The name that a manifest suggests: its `$id`, as far as that can be a name."""
+        manifest = sent.manifest or self._read(sent.raw).manifest
+        return re.sub(r"[^a-z0-9_.-]+", "-", (manifest.id if manifest else "").lower())[:64]
 
     async def show(self, name: str) -> tuple[SkillRecord, tuple[Revision, ...]]:
         """A skill and its revisions, in the order in which they came."""

@@ -1,0 +1,189 @@
+"""`skills-host skill`, `grant`, `allowlist` and `audit`: from the store, without a host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from skills_host.cli.terminal import Exit
+from skills_host.consumer.registry.audit import ENTRY, STREAM
+from skills_host.lab.world import toml_of
+from skills_host.store.records import Put, element_key
+from skills_host.store.sqlite import SqliteStore
+from tests.cli.test_commands import ran, tables
+from tests.consumer.registry.shelf import ECHO, OTHER, endpoint, manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with settings and a manifest, where commands run."""
+    given = tables(store={"url": "sqlite:///host.db"})
+    given.pop("skills", None)
+    (tmp_path / "skills-host.toml").write_text(toml_of(given), encoding="utf-8")
+    write(tmp_path, manifest())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, given: dict[str, Any], name: str = "echo.json") -> None:
+    (folder / name).write_text(json.dumps(given), encoding="utf-8")
+
+
+def said(*arguments: str, status: Exit = Exit.DONE) -> Result:
+    """What a command says, which ends as it should."""
+    result = ran(*arguments)
+    assert result.exit_code == status, result.output
+    return result
+
+
+def as_json(*arguments: str) -> Any:
+    return json.loads(said(*arguments, "--json").stdout)
+
+
+def test_a_skill_is_added_approved_and_shown(folder: Path) -> None:
+    added = as_json("skill", "add", "echo.json", "--as", "ada")
+    said("skill", "approve", "echo", "--as", "bob", "--reason", "looked at it")
+
+    (listed,) = as_json("skill", "list")
+    shown = as_json("skill", "show", "echo")
+
+    assert added["revision"]["sha256"] in said("skill", "show", "echo").stdout
+    assert (listed["name"], listed["standing"]) == ("echo", "running")
+    assert shown["active"] == added["revision"]["digest"]
+    assert shown["revisions"][0]["approval"]["by"] == "bob"
+    assert [entry["verb"] for entry in as_json("audit", "tail")] == ["add", "approve"]
+
+
+def test_a_bad_manifest_is_refused_with_its_findings(folder: Path) -> None:
+    write(folder, manifest(endpoints=endpoint(endpointUrl="javascript:alert(1)")))
+
+    result = said("skill", "add", "echo.json", status=Exit.SAID_NO)
+
+    assert "manifest-invalid" in result.stderr
+    assert "/endpoints/0/endpointUrl (line 1, column" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(folder: Path) -> None:
+    said("skill", "add", "nothing.json", status=Exit.USAGE)
+
+
+def test_unexpected_bytes_are_refused(folder: Path) -> None:
+    result = said("skill", "add", "echo.json", "--expect-sha256", "0" * 64, status=Exit.SAID_NO)
+
+    assert "digest-mismatch" in result.stderr
+
+
+def test_what_is_unknown_is_said_no_to(folder: Path) -> None:
+    for verb in ("show", "approve", "drain", "revoke", "remove"):
+        assert "not-registered" in said("skill", verb, "nothing", status=Exit.SAID_NO).stderr
+
+
+def test_a_store_that_cannot_be_had_is_unreachable(folder: Path) -> None:
+    (folder / "host.db").write_bytes(b"this is no database" * 100)
+
+    said("skill", "list", status=Exit.UNREACHABLE)
+
+
+def test_a_new_revision_waits_and_its_diff_says_why(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+    said("skill", "approve", "echo")
+    write(folder, manifest(endpoints=endpoint(msAppId=OTHER)))
+    revised = as_json("skill", "revise", "echo", "echo.json")
+
+    diff = as_json("skill", "diff", "echo")
+
+    assert revised["change"] == diff["class"] == "security"
+    assert "/endpoints/0/msAppId" in [one["pointer"] for one in diff["differences"]]
+    assert as_json("allowlist", "show")["skills"][0]["app_id"] == ECHO
+    said("skill", "approve", "echo")
+    assert as_json("allowlist", "show")["skills"][0]["app_id"] == OTHER
+    said("skill", "rollback", "echo")
+    assert as_json("allowlist", "show")["skills"][0]["app_id"] == ECHO
+
+
+def test_each_verb_moves_the_skill(folder: Path) -> None:
+    said("skill", "add", "echo.json", "--draft")
+    said("skill", "submit", "echo")
+    said("skill", "approve", "echo")
+    seen = [
+        as_json("skill", verb, "echo")["standing"]
+        for verb in ("drain", "enable", "disable", "enable", "quarantine", "release", "revoke")
+    ]
+
+    assert seen == [
+        "draining",
+        "running",
+        "suspended",
+        "running",
+        "suspended",
+        "running",
+        "revoked",
+    ]
+    assert as_json("allowlist", "show")["barred"] == {ECHO: "skill-revoked"}
+    assert "removed" in said("skill", "remove", "echo").stdout
+    assert as_json("skill", "list") == []
+
+
+def test_a_registration_document_stands_beside_the_manifest(folder: Path) -> None:
+    (folder / "echo.toml").write_text('phrases = ["say it again"]\nseconds = 5\n')
+    said("skill", "add", "echo.json", "--registration", "echo.toml")
+    (folder / "bad.toml").write_text("endpoint = 'https://evil.example'\n")
+
+    refused = said(
+        "skill", "revise", "echo", "echo.json", "--registration", "bad.toml", status=Exit.SAID_NO
+    )
+
+    registered = as_json("skill", "show", "echo")["content"][0]["registration"]
+    assert registered == {"phrases": ["say it again"], "seconds": 5}
+    assert "bad-registration" in refused.stderr
+
+
+def test_a_dry_run_changes_nothing(folder: Path) -> None:
+    said("skill", "add", "echo.json", "--dry-run")
+
+    assert as_json("skill", "list") == []
+
+
+def test_grants_are_added_listed_and_taken_back(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+    said("grant", "add", "echo", "--channel", "msteams")
+    said("grant", "add", "echo", "--root", "root", "--user", "ann")
+    said("grant", "rm", "echo", "--channel", "msteams")
+
+    listed = as_json("grant", "list", "echo")
+
+    assert [(one["roots"], one["users"]) for one in listed] == [(["root"], ["ann"])]
+    last = ("grant", "rm", "echo", "--root", "root", "--user", "ann")
+    assert "last-grant" in said(*last, status=Exit.SAID_NO).stderr
+    said("grant", "add", "echo", status=Exit.USAGE)
+
+
+def test_an_author_is_told_whom_to_allow(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+
+    found = as_json("allowlist", "export", "--for-skill", "echo")
+
+    assert found["allowed_callers"] == [tables()["bots"]["root"]["app_id"]]
+
+
+def test_a_spoilt_trail_is_found(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+    whole = as_json("audit", "verify")
+    said("audit", "verify", "--head", whole["head"])
+
+    async def spoil() -> None:
+        store = SqliteStore(folder / "host.db")
+        await store.open()
+        record = (await store.scan(ENTRY, limit=1))[0]
+        forged = record.body.replace(b'"add"', b'"ad2"')
+        await store.write([Put(ENTRY, element_key(STREAM, 1), forged)])
+        await store.close()
+
+    asyncio.run(spoil())
+
+    assert "audit-broken" in said("audit", "verify", status=Exit.SAID_NO).stderr

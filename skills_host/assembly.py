@@ -9,6 +9,7 @@ from skills_host.auth.tokens import TokenSource
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.handlers import Bot, Handler
 from skills_host.bot.inbox import Inbox
+from skills_host.bot.rates import RateLimit
 from skills_host.bot.sealing import Sealing
 from skills_host.bot.tasks import Tasks
 from skills_host.channels.connector import Connector
@@ -26,7 +27,7 @@ from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.watch import Ender, Watch
 from skills_host.registered import RegisteredSkills
-from skills_host.settings import Callbacks, Settings
+from skills_host.settings import Callbacks, Rate, Settings
 from skills_host.store.coordination import Coordination
 from skills_host.store.leases import Leases
 from skills_host.store.records import Store
@@ -179,7 +180,11 @@ def _deliveries(
 ) -> Deliveries:
     limits = shared.settings.host.limits
     breakers = Breakers(
-        now=shared.now, most=limits.breaker_failures, seconds=limits.breaker_seconds
+        app_id,
+        coordination=shared.coordination,
+        now=shared.now,
+        most=limits.breaker_failures,
+        seconds=limits.breaker_seconds,
     )
     client = SkillClient(
         shared.send,
@@ -216,8 +221,13 @@ def _former(shared: Shared, name: str) -> Skill | None:
     return None if found is None else found.skill
 
 
+def _limit(shared: Shared, name: str, rate: Rate) -> RateLimit:
+    return RateLimit(rate, bot=name, coordination=shared.coordination, now=shared.now)
+
+
 def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:
     limits = shared.settings.host.limits
+    rate = shared.settings.bots[name].rate
     inbox = Inbox(
         adapter,
         store=shared.store,
@@ -229,6 +239,7 @@ def _messages(shared: Shared, name: str, adapter: Adapter) -> Door:
         limits=limits,
         telemetry=shared.telemetry,
         sealing=_sealing(shared, b"inbound record"),
+        rate=_limit(shared, name, rate) if rate else None,
     )
     shared.rounds.append(inbox.take_up)
     shared.measures.append(inbox.measure)

@@ -120,6 +120,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "too-busy": Code(
             429, "too many turns wait already", "send again after the seconds of Retry-After"
         ),
+        "rate-limited": Code(
+            429,
+            "more turns came than bots.NAME.rate lets",
+            "send again after the seconds of Retry-After",
+        ),
         "interrupted": Code(
             500, "the host died while it did this, and must not do it twice", "ask again"
         ),
@@ -256,9 +261,16 @@ class StoreFailed(SkillsHostError):
 
 
 class TooBusy(SkillsHostError):
-    """More is waiting than is let wait; nothing was done, and it may be sent again soon."""
+    """More is waiting, or came, than is let; nothing was done, and it may be sent again.
+
+    `retry_after` is in seconds. Codes: `too-busy`, `rate-limited`.
+    """
 
     code = "too-busy"
+
+    def __init__(self, *, code: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(code=code)
+        self.retry_after = retry_after
 
 
 class VersionConflict(SkillsHostError):

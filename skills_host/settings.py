@@ -37,6 +37,7 @@ __all__ = [
     "MetricsSettings",
     "Operation",
     "Policy",
+    "Rate",
     "Settings",
     "SkillSettings",
     "SkillTexts",
@@ -288,6 +289,17 @@ MEMBER_OF = MappingProxyType(
 NEEDS_TENANT = frozenset(IdentityKind) - {IdentityKind.FEDERATED, IdentityKind.EXTERNAL}
 
 
+class Rate(Model):
+    """`[bots.NAME.rate]`: at most so many turns in so many seconds, of one conversation or caller.
+
+    All of them may come at once; then one more each time its share of the seconds has passed.
+    """
+
+    turns: int = Field(ge=1)
+    seconds: Seconds = 60.0
+    per: Literal["conversation", "caller"] = "conversation"
+
+
 class BotSettings(Model):
     """`[bots.NAME]`: one bot of this host, with its own identity and its own callers."""
 
@@ -298,6 +310,7 @@ class BotSettings(Model):
     allowed_callers: tuple[Caller, ...] = ()
     allow_any_caller: bool = False
     allow_emulator: bool = False
+    rate: Rate | None = None
 
     @model_validator(mode="after")
     def _wildcard_is_meant(self) -> Self:

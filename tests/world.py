@@ -234,6 +234,7 @@ class Town:
         routing: Mapping[str, Any] = MappingProxyType({}),
         host: Mapping[str, Any] = MappingProxyType({}),
         coordination: Mapping[str, Any] = MappingProxyType({}),
+        bot: Mapping[str, Any] = MappingProxyType({}),
         base: str = ROOT,
         send: Send | None = None,
         **skills: Mapping[str, Any],
@@ -247,7 +248,7 @@ class Town:
             "store": dict(store),
             "routing": dict(routing),
             "coordination": dict(coordination),
-            "bots": {"root": bot_settings("root", "root")},
+            "bots": {"root": bot_settings("root", "root", **bot)},
             "skills": {name: skill_settings(name) | dict(skills.get(name, {})) for name in SKILLS},
         }
         bots = {"root": root} if root else None

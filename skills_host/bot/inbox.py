@@ -18,6 +18,7 @@ from skills_host.addressing import joined_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Answer, Said
 from skills_host.bot.lanes import Lanes, topic_of
+from skills_host.bot.rates import RateLimit
 from skills_host.bot.sealing import Sealing
 from skills_host.bot.tasks import Tasks
 from skills_host.errors import (
@@ -79,6 +80,7 @@ class Inbox:
         limits: Limits,
         telemetry: Telemetry,
         sealing: Sealing,
+        rate: RateLimit | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -89,6 +91,7 @@ class Inbox:
         self._limits = limits
         self._telemetry = telemetry
         self._sealing = sealing
+        self._rate = rate
         self._coordination = coordination
         self._lanes = Lanes(store, most=limits.lane_turns, coordination=coordination)
         self._open: dict[str, asyncio.Task[Answer]] = {}
@@ -110,6 +113,9 @@ class Inbox:
         if not activity.conversation.id:
             return Answer()
         key = self._key(activity, identity)
+        if key not in self._open and self._rate and not self._adapter.bot.overtakes(activity):
+            # What ends things is never held up.
+            await self._rate.check(activity, identity)
         task = self._open.get(key)
         if task is None:
             task = self._begun(self._taken(activity, identity, key, hops, said))

@@ -92,7 +92,7 @@ class SkillClient:
         alone for a while (`skill-left-alone`), but for ends: they are told to whoever can hear.
         """
         if activity.type != "endOfConversation":
-            self.breakers.begin(skill.name)
+            await self.breakers.begin(skill.name, seconds=skill.seconds or self.timeout)
         began, outcome = self.clock(), "cancelled"
         try:
             stream = activity.delivery_mode == "stream"
@@ -102,16 +102,16 @@ class SkillClient:
         except SkillFailed as exc:
             outcome = exc.code
             if is_failure(exc):
-                self.breakers.failed(skill.name)
+                await self.breakers.failed(skill.name)
             else:
-                self.breakers.given_up(skill.name)
+                await self.breakers.given_up(skill.name)
             raise
         except BaseException:
-            self.breakers.given_up(skill.name)
+            await self.breakers.given_up(skill.name)
             raise
         finally:
             self.telemetry.took(CALLS, self.clock() - began, skill.name, outcome)
-        self.breakers.succeeded(skill.name)
+        await self.breakers.succeeded(skill.name)
         return answer
 
     async def measure(self) -> None:

@@ -1,4 +1,5 @@
-"""What processes tell each other beside the store: that something may have happened.
+"""What processes tell each other beside the store: that something may have happened, who fails,
+and how much a caller has had.
 
 It is never needed for what is right: who is not told looks in the store by itself, only later.
 """
@@ -6,19 +7,43 @@ It is never needed for what is right: who is not told looks in the store by itse
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["DUE", "POLL", "Coordination", "Listeners", "LocalCoordination", "woken"]
+__all__ = ["DUE", "POLL", "Bucket", "Coordination", "Listeners", "LocalCoordination", "woken"]
 
 DUE = "due"
 """The topic of whatever can be claimed now."""
 
+BUCKETS = 10_000  # that a process keeps
 POLL = 0.25  # seconds after which is looked again where nobody would tell
 
 Heard = Callable[[], object]
 """Called when something may have happened; it must be quick."""
+
+Step = Callable[[bytes], bytes]
+"""What comes of a shared value; nothing is empty. It may be asked several times for one change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Tokens that a caller has left, of `burst`, at a moment in seconds since the epoch."""
+
+    level: float
+    at: float
+
+    def taken(self, *, burst: int, seconds: float, now: float) -> tuple[Bucket, float]:
+        """After one more was asked for: what is left, and the seconds to wait if there is none.
+
+        An empty one is full again after `seconds`. Clocks that differ give nothing twice.
+        """
+        level = min(float(burst), self.level + max(0.0, now - self.at) * burst / seconds)
+        if level < 1:
+            return self, (1 - level) * seconds / burst
+        return Bucket(level - 1, max(self.at, now)), 0.0
 
 
 class Coordination(Protocol):
@@ -52,6 +77,22 @@ class Coordination(Protocol):
         """Call `heard` whenever something may have happened, until the result is called.
 
         It may be called for nothing. What happened before `listen` is to be looked for after it.
+        """
+        ...
+
+    async def change(self, key: str, step: Step, *, seconds: float) -> bytes:
+        """Change what all have under a key, by a step that nobody else's comes between.
+
+        The new value; it may be forgotten after so many seconds without a change. Where others are
+        not reached, it is this process's own.
+        """
+        ...
+
+    async def take(self, bucket: str, *, burst: int, seconds: float, now: float) -> float:
+        """Take one of the tokens of a bucket that all share; else the seconds until there is one.
+
+        It holds `burst`, and is filled in `seconds`. Where others are not reached, it is this
+        process's own.
         """
         ...
 
@@ -96,6 +137,8 @@ class LocalCoordination:
 
     def __init__(self) -> None:
         self._listeners = Listeners()
+        self._values: dict[str, bytes] = {}
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     async def open(self) -> None:
         """Nothing."""
@@ -113,6 +156,22 @@ class LocalCoordination:
     def listen(self, topic: str, heard: Heard) -> Callable[[], None]:
         """Listen to a topic."""
         return self._listeners.add(topic, heard)
+
+    async def change(self, key: str, step: Step, *, seconds: float) -> bytes:
+        """Change a value of this process; it is kept until it is empty."""
+        value = self._values[key] = step(self._values.get(key, b""))
+        if not value:
+            del self._values[key]
+        return value
+
+    async def take(self, bucket: str, *, burst: int, seconds: float, now: float) -> float:
+        """Take from a bucket of this process; of too many, the one that rests longest is gone."""
+        held = self._buckets.get(bucket) or Bucket(burst, now)
+        self._buckets[bucket], wait = held.taken(burst=burst, seconds=seconds, now=now)
+        self._buckets.move_to_end(bucket)
+        if len(self._buckets) > BUCKETS:
+            self._buckets.popitem(last=False)
+        return wait
 
 
 async def woken(event: asyncio.Event, *, within: float) -> None:

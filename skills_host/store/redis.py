@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from skills_host.errors import SettingsError, SkillsHostError
-from skills_host.store.coordination import POLL, Heard, Listeners, woken
+from skills_host.store.coordination import POLL, Heard, Listeners, LocalCoordination, Step, woken
 
 try:
     from redis.asyncio import Redis
@@ -29,10 +29,35 @@ log = logging.getLogger(__name__)
 
 ANSWER_WAIT = 1.0  # seconds that Redis has for an answer
 CALM = 1.0  # seconds after which who waits looks by itself, although it would be told
+ATTEMPTS = 20  # of a change that others come between
 HELLO = "hello"  # a topic that nobody tells: whoever listens to nothing can be told nothing
 PING = 1.0  # seconds between two questions whether Redis is there
 QUIET = 4.0  # seconds without any answer after which it is not
 LONGEST_PAUSE = 5.0
+
+
+# What is there becomes something else, unless somebody else's change has come between.
+SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1
+"""
+
+# `Bucket.taken`, for all at once. What is refused changes nothing, so that a bucket whose clock
+# was wrong is forgotten.
+TAKE = """
+local held = redis.call('HMGET', KEYS[1], 'level', 'at')
+local burst, seconds, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local at = tonumber(held[2]) or now
+local level = (tonumber(held[1]) or burst) + math.max(0, now - at) * burst / seconds
+level = math.min(burst, level)
+if level < 1 then return string.format('%.17g', (1 - level) * seconds / burst) end
+redis.call('HSET', KEYS[1], 'level', string.format('%.17g', level - 1),
+    'at', string.format('%.17g', math.max(at, now)))
+redis.call('PEXPIRE', KEYS[1], math.ceil(seconds * 1000))
+return '0'
+"""
 
 
 def pause_before(trial: int) -> float:
@@ -61,6 +86,10 @@ class RedisCoordination:
             )
         except ValueError:
             raise SettingsError("coordination.url: not the address of a Redis") from None
+        self._swap = self._client.register_script(SWAP)
+        self._take = self._client.register_script(TAKE)
+        # What is shared is this process's own while Redis is away.
+        self._own = LocalCoordination()
         self._prefix = prefix
         self._name = name.encode()
         self._listeners = Listeners()
@@ -113,6 +142,34 @@ class RedisCoordination:
             self._changed.set()
 
         return stopped
+
+    async def change(self, key: str, step: Step, *, seconds: float) -> bytes:
+        """Change what all share; this process's own while Redis is away."""
+        if self._online:
+            with suppress(RedisError, OSError):
+                value = await self._swapped(self._key("value", key), step, seconds)
+                return await self._own.change(key, lambda _: value, seconds=seconds)
+        return await self._own.change(key, step, seconds=seconds)
+
+    async def take(self, bucket: str, *, burst: int, seconds: float, now: float) -> float:
+        """Take from a bucket that all share; from this process's own while Redis is away."""
+        if self._online:
+            with suppress(RedisError, OSError):
+                key = self._key("bucket", bucket)
+                return float(await self._take(keys=[key], args=[burst, seconds, now]))
+        return await self._own.take(bucket, burst=burst, seconds=seconds, now=now)
+
+    async def _swapped(self, key: bytes, step: Step, seconds: float) -> bytes:
+        for _ in range(ATTEMPTS):
+            kept = await self._client.get(key)
+            found = kept if isinstance(kept, bytes) else b""
+            value = step(found)
+            if value == found:
+                return value
+            milliseconds = max(1, round(seconds * 1000))
+            if await self._swap(keys=[key], args=[found, value, milliseconds]):
+                return value
+        raise TimeoutError
 
     # The connection
 
@@ -211,8 +268,12 @@ class RedisCoordination:
             raise
 
     def _channel(self, topic: str) -> bytes:
-        # Topics name conversations and may be long; whoever watches Redis need not read them.
-        return f"{self._prefix}:{blake2b(topic.encode(), digest_size=16).hexdigest()}".encode()
+        return self._key("topic", topic)
+
+    def _key(self, kind: str, text: str) -> bytes:
+        # Texts name conversations and may be long; whoever watches Redis need not read them.
+        digest = blake2b(text.encode(), digest_size=16).hexdigest()
+        return f"{self._prefix}:{kind}:{digest}".encode()
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

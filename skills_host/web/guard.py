@@ -217,9 +217,9 @@ def _known(error: SkillsHostError, incoming: Incoming, endpoint: str, noted: Not
         headers["Allow"] = error.allowed
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 503 or isinstance(error, TooBusy):
+    if error.status == 503:
         headers["Retry-After"] = "1"
-    if isinstance(error, ChannelFailed) and error.retry_after is not None:
+    if isinstance(error, ChannelFailed | TooBusy) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     body = encode(error_body(error, receipt=receipt))
     return Outgoing(error.status, body, headers=headers)

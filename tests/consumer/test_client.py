@@ -17,6 +17,7 @@ from skills_host.consumer.client import SkillClient, replies_of
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import SkillFailed, TransportFailed
 from skills_host.settings import Cloud
+from skills_host.store.coordination import LocalCoordination
 from skills_host.transport import Request, Response
 from tests.conftest import open_town
 from tests.consumer.roots import EXPECT_REPLIES, Witness
@@ -379,7 +380,10 @@ async def test_pause_is_as_long_as_asked(town: Town) -> None:
         credential=ClientSecret(IDS["root"], "", "root-secret"),
         now=town.now,
     )
-    client = SkillClient(send, tokens, Breakers(now=lambda: 0.0, most=99, seconds=1.0), pause=pause)
+    breakers = Breakers(
+        "root", coordination=LocalCoordination(), now=lambda: 0.0, most=99, seconds=1.0
+    )
+    client = SkillClient(send, tokens, breakers, pause=pause)
     skill = Skill("echo", "Echo", IDS["echo"], f"{SKILLS['echo']}/api/messages")
     with pytest.raises(SkillFailed):
         await client.post(skill, Activity.make("message"), conversation_id="c")

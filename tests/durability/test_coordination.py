@@ -19,7 +19,7 @@ from skills_host.store import coordination, redis
 from skills_host.store.address import store_from_url
 from skills_host.store.records import Store
 from skills_host.store.redis import RedisCoordination
-from skills_host.transport import Request
+from skills_host.transport import Request, Response
 from tests.store.conftest import empty_schema
 from tests.store.redis import REDIS, Line, line_to_redis, own_prefix
 from tests.world import REPLICA, ROOT, SKILLS, Hold, Town
@@ -285,3 +285,54 @@ async def test_lost_wake_ups_cost_only_time(pair: Pair, monkeypatch: pytest.Monk
 
     assert list(await asyncio.gather(first, second)) == [200, 200]
     assert pair.town.said()[1:] == ["Echo: one", "Echo: two"]
+
+
+async def test_a_skill_that_failed_here_is_left_alone_there(pair: Pair) -> None:
+    limits = {"breaker_failures": 3, "breaker_seconds": 60}
+    await pair.start(limits=limits)
+    fails = pair.town.send.faults[SKILLS["echo"]] = FailsAlways()
+    for base in BOTH:
+        await pair.say(base, "echo")
+    assert fails.times == 2
+    # Each alone would let it fail three times.
+    async with asyncio.timeout(10):
+        for base in BOTH:
+            known = -1
+            while known != fails.times:
+                known = fails.times
+                await pair.say(base, "echo")
+                await asyncio.sleep(0.01)
+    known = fails.times
+    for base in BOTH:
+        await pair.say(base, "echo")
+
+    assert fails.times == known <= 4
+    assert (await pair.health(ROOT))[1]["status"] == "ok"
+
+
+class FailsAlways:
+    """A fault: a skill whose gateway fails."""
+
+    times = 0
+
+    def __call__(self, request: Request) -> Response:
+        self.times += 1
+        return Response(502)
+
+
+async def test_a_rate_counts_the_turns_at_both(pair: Pair) -> None:
+    await pair.start(bot={"rate": {"turns": 4, "seconds": 3600}})
+    posts = [pair.say(base, f"number {n}") for n in range(4) for base in BOTH]
+    found = await asyncio.gather(*posts)
+
+    assert sorted(found) == [200] * 4 + [429] * 4
+
+
+async def test_without_redis_each_counts_for_itself(pair: Pair) -> None:
+    await pair.start(bot={"rate": {"turns": 2, "seconds": 3600}})
+    await pair.line.cut()
+    for base in BOTH:
+        await pair.says(base, "coordination-away")
+    found = [await pair.say(base, f"number {n}") for n in range(3) for base in BOTH]
+
+    assert sorted(found) == [200] * 4 + [429] * 2

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skills_host.errors import SettingsError, SkillsHostError
-from skills_host.store import redis
-from skills_host.store.coordination import POLL, Coordination, LocalCoordination, woken
+from skills_host.store import coordination, redis
+from skills_host.store.coordination import POLL, Bucket, Coordination, LocalCoordination, woken
 from skills_host.store.redis import CALM, RedisCoordination, pause_before
 from tests.store.redis import REDIS, Line, line_to_redis, own_prefix
 
@@ -314,3 +317,105 @@ async def test_a_thousand_topics_at_once(over_line: Pair) -> None:
         there.wake(f"t{n}")
 
     await asyncio.gather(*(ear.hears() for ear in ears))
+
+
+# What is shared
+
+
+async def test_changes_at_once_do_not_undo_each_other(pair: Pair) -> None:
+    def more(raw: bytes) -> bytes:
+        return raw + b"x"
+
+    both = [one.change("a", more, seconds=60.0) for one in pair for _ in range(5)]
+    await asyncio.gather(*both)
+
+    assert await pair[0].change("a", lambda raw: raw, seconds=60.0) == b"x" * 10
+    assert await pair[1].change("b", lambda raw: raw, seconds=60.0) == b""
+
+
+async def test_what_is_changed_to_nothing_is_gone(pair: Pair) -> None:
+    here, there = pair
+    await here.change("a", lambda _: b"\x00 \xff", seconds=60.0)
+
+    assert await there.change("a", lambda raw: raw, seconds=60.0) == b"\x00 \xff"
+    assert await there.change("a", lambda _: b"", seconds=60.0) == b""
+    assert await here.change("a", lambda raw: raw + b"new", seconds=60.0) == b"new"
+
+
+async def test_a_bucket_is_shared_and_fills_again(pair: Pair) -> None:
+    async def take(one: Coordination, now: float, bucket: str = "a") -> float:
+        return await one.take(bucket, burst=2, seconds=10.0, now=now)
+
+    here, there = pair
+    assert [await take(here, 100.0), await take(there, 100.0)] == [0.0, 0.0]
+    assert [await take(here, 100.0), await take(there, 102.0)] == [5.0, 3.0]
+    assert await take(there, 100.0, "b") == 0.0
+    assert [await take(here, 105.0), await take(there, 105.0)] == [0.0, 5.0]
+    # A clock that is behind gives nothing.
+    assert await take(here, 99.0) == 5.0
+
+
+async def test_of_a_bucket_nothing_is_given_twice(pair: Pair) -> None:
+    asked = [one.take("a", burst=5, seconds=60.0, now=100.0) for one in pair for _ in range(10)]
+    waits = await asyncio.gather(*asked)
+
+    assert sum(wait == 0 for wait in waits) == 5
+
+
+async def test_a_process_keeps_so_many_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordination, "BUCKETS", 2)
+    one = LocalCoordination()
+    for bucket in "aabc":
+        await one.take(bucket, burst=1, seconds=60.0, now=100.0)
+
+    assert [await one.take(b, burst=1, seconds=60.0, now=100.0) for b in "ca"] == [60.0, 0.0]
+
+
+@given(
+    st.integers(1, 5),
+    st.floats(0.5, 100),
+    st.lists(st.floats(0, 50), max_size=30),
+)
+def test_a_bucket_never_gives_more_than_it_has(
+    burst: int, seconds: float, times: list[float]
+) -> None:
+    bucket, given_away = Bucket(burst, 0.0), 0
+    for now in times:
+        bucket, wait = bucket.taken(burst=burst, seconds=seconds, now=now)
+        given_away += wait == 0
+        assert wait <= seconds / burst + 1e-6
+        again, _ = bucket.taken(burst=burst, seconds=seconds, now=max(now, bucket.at) + wait + 1e-6)
+        assert wait == 0 or again != bucket
+
+    assert given_away <= burst + max(times, default=0.0) * burst / seconds + 1e-6
+
+
+@pytest.mark.durability
+async def test_redis_counts_as_a_process_does() -> None:
+    """The script in Redis, and the rule that it repeats."""
+    chance = random.Random(5)
+    async with own_prefix() as prefix:
+        one = RedisCoordination(REDIS, prefix=prefix, name="here")
+        await one.open()
+        for n in range(20):
+            burst, seconds, own = chance.randint(1, 4), chance.uniform(5, 50), LocalCoordination()
+            for _ in range(20):
+                now = 1.7e9 + chance.uniform(0, 30)
+                shared = await one.take(f"b{n}", burst=burst, seconds=seconds, now=now)
+                alone = await own.take(f"b{n}", burst=burst, seconds=seconds, now=now)
+                assert shared == pytest.approx(alone, abs=1e-9)
+        await one.close()
+
+
+@pytest.mark.durability
+async def test_without_redis_what_is_shared_is_ones_own(over_line: Pair, line: Line) -> None:
+    here, there = over_line
+    await here.change("a", lambda _: b"known", seconds=60.0)
+    await here.take("b", burst=1, seconds=60.0, now=100.0)
+    await line.cut()
+    await turns(here, away=True)
+
+    assert await here.change("a", lambda raw: raw, seconds=60.0) == b"known"
+    assert await here.take("b", burst=1, seconds=60.0, now=100.0) == 0.0
+    assert await here.take("b", burst=1, seconds=60.0, now=100.0) == 60.0
+    assert await there.take("b", burst=1, seconds=60.0, now=100.0) == 60.0

@@ -7,7 +7,7 @@ came. Member names and their meaning are those of the Bot Framework Activity sch
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -162,7 +162,12 @@ class Activity:
                 members.pop(name, None)
             else:
                 members[name] = raw
-        return Activity(members)
+        # What was looked at before looks the same, where it is the same.
+        views = {name: view for name, view in self._views.items() if name not in changes}
+        made = Activity.__new__(Activity)
+        object.__setattr__(made, "_members", members)
+        object.__setattr__(made, "_views", views)
+        return made
 
     def raw(self, name: str) -> bytes | None:
         """The bytes of the member with this wire name, or None if it is absent or null."""
@@ -288,26 +293,25 @@ class Activity:
         return f"<Activity {kind} {len(self._members)} members>"
 
     def _text(self, name: str) -> str | None:
+        if name in self._views:
+            return cast("str | None", self._views[name])
         value = self.get(name)
         if value is None or isinstance(value, str):
+            self._views[name] = value
             return value
         raise BadInput(f"{name} is not a string", code="bad-activity")
 
     def _view(self, name: str, model: _Model[_ViewT]) -> _ViewT:
-        return self._once(name, lambda: viewed(self.raw(name), model, name=name))
+        if name not in self._views:
+            self._views[name] = viewed(self.raw(name), model, name=name)
+        return cast(_ViewT, self._views[name])
 
     def _many(self, name: str, adapter: TypeAdapter[_ManyT]) -> _ManyT:
-        def make() -> _ManyT:
+        if name not in self._views:
             try:
-                return adapter.validate_python(self.get(name) or ())
+                self._views[name] = adapter.validate_python(self.get(name) or ())
             except ValidationError as exc:
                 raise BadInput(_fault(name, exc), code="bad-activity") from None
-
-        return self._once(name, make)
-
-    def _once(self, name: str, make: Callable[[], _ManyT]) -> _ManyT:
-        if name not in self._views:
-            self._views[name] = make()
         return cast(_ManyT, self._views[name])
 
 

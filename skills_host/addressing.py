@@ -6,6 +6,7 @@ that was stored when the conversation began.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ __all__ = [
     "tidied",
 ]
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # what percent-encoding leaves as it is
 _OBJECTS = frozenset({"from", "recipient", "conversation"})
 # What is null or empty here has a meaning to somebody.
 _UNTYPED = frozenset({"value", "channelData", "entities"})
@@ -230,4 +232,4 @@ def session_key(bot: str, activity: Activity, *, caller: str = "") -> str:
 
 def joined_key(*parts: str) -> str:
     """Parts joined so that different parts never give the same key."""
-    return "/".join(quote(part, safe="") for part in parts)
+    return "/".join([part if _PLAIN(part) else quote(part, safe="") for part in parts])

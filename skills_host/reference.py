@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skills_host.activity import ChannelAccount, ConversationAccount, viewed
+from skills_host.errors import BadInput
 from skills_host.wire import decode, decode_members, encode, encode_members
 
 __all__ = ["ConversationReference"]
@@ -27,12 +27,12 @@ class ConversationReference:
     @property
     def conversation_id(self) -> str:
         """The channel's id of the conversation, or an empty string."""
-        return viewed(self.conversation, ConversationAccount, name="conversation").id or ""
+        return _id_in(self.conversation, "conversation")
 
     @property
     def user_id(self) -> str:
         """The channel's id of the user, or an empty string."""
-        return viewed(self.user, ChannelAccount, name="user").id or ""
+        return _id_in(self.user, "user")
 
     def members(self) -> dict[str, bytes]:
         """The reference as wire members; absent ones are left out."""
@@ -63,6 +63,16 @@ class ConversationReference:
             activity_id=_text(members, "activityId"),
             locale=_text(members, "locale"),
         )
+
+
+def _id_in(account: bytes | None, name: str) -> str:
+    members: Any = decode(account) if account else {}
+    if not isinstance(members, dict):
+        raise BadInput(f"{name} has the wrong type", code="bad-activity")
+    id = members.get("id") or ""
+    if not isinstance(id, str):
+        raise BadInput(f"{name}.id has the wrong type", code="bad-activity")
+    return id
 
 
 def _text(members: Mapping[str, bytes], name: str) -> str | None:

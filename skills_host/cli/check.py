@@ -7,7 +7,13 @@ from typing import Any
 import typer
 
 from skills_host.cli.terminal import ConfigOption, JsonOption, fail, print_json, settings_at
-from skills_host.configured import World, configured_credentials, configured_skills, trusts_lab
+from skills_host.configured import (
+    World,
+    configured_coordination,
+    configured_credentials,
+    configured_skills,
+    trusts_lab,
+)
 from skills_host.consumer.registry.compile import Skill, snapshot_of
 from skills_host.errors import SettingsError
 from skills_host.settings import Settings
@@ -25,6 +31,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         configured_credentials(settings, World())
         lab = trusts_lab(settings, skills)
         store_from_url(settings.store.url)
+        configured_coordination(settings, name="check")
     except SettingsError as exc:
         fail(exc)
     found = _found(settings, skills, lab=lab)
@@ -35,10 +42,12 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _found(settings: Settings, skills: dict[str, Skill], *, lab: bool) -> dict[str, Any]:
+    redis = settings.coordination.url
     return {
         "bind": settings.host.bind,
         "public_url": settings.host.public_url,
         "store": shown_url(settings.store.url),
+        "coordination": shown_url(redis.get_secret_value()) if redis else None,
         "lab": lab,
         "bots": [
             {
@@ -59,6 +68,8 @@ def _found(settings: Settings, skills: dict[str, Skill], *, lab: bool) -> dict[s
 
 def _print(found: dict[str, Any]) -> None:
     typer.echo(f"{found['public_url']} on {found['bind']}, store {found['store']}")
+    if found["coordination"]:
+        typer.echo(f"wakes others, and is woken, through {found['coordination']}")
     if found["lab"]:
         typer.echo("trusts a lab authority: loopback only")
     for bot in found["bots"]:

@@ -10,7 +10,12 @@ from skills_host.auth.credentials import AnyCredential
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import closed
 from skills_host.auth.tokens import TokenSource
-from skills_host.configured import World, configured_skills, trusts_lab
+from skills_host.configured import (
+    World,
+    configured_coordination,
+    configured_skills,
+    trusts_lab,
+)
 from skills_host.consumer.registry.compile import Skill, snapshot_of
 from skills_host.doctor.identity import (
     clock_row,
@@ -19,7 +24,7 @@ from skills_host.doctor.identity import (
     pairing_rows,
     token_row,
 )
-from skills_host.doctor.peers import callback_row, list_rows, skill_row, store_row
+from skills_host.doctor.peers import callback_row, coordination_row, list_rows, skill_row, store_row
 from skills_host.doctor.row import Health, Row
 from skills_host.errors import SettingsError
 from skills_host.settings import Settings
@@ -36,6 +41,7 @@ async def examined(settings: Settings, world: World) -> list[Row]:
         snapshot_of(settings, skills)
         lab = trusts_lab(settings, skills)
         store = store_from_url(settings.store.url, now=world.now)
+        coordination = configured_coordination(settings, name="doctor")
     except SettingsError as exc:
         fix = "mend the setting that is named"
         return [Row("settings", Health.FAILED, exc.code, str(exc), fix)]
@@ -44,6 +50,7 @@ async def examined(settings: Settings, world: World) -> list[Row]:
         cloud = settings.cloud
         checks: list[Awaitable[Row]] = [
             store_row(store, settings.store.url),
+            *([coordination_row(coordination)] if settings.coordination.url else []),
             clock_row(send, cloud.entra_metadata, world),
             keys_row(keys, "the channels", cloud.channel_metadata),
             keys_row(keys, "Entra", cloud.entra_metadata),

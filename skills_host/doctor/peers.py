@@ -16,11 +16,12 @@ from skills_host.errors import (
 )
 from skills_host.settings import Settings
 from skills_host.store.address import shown_url
+from skills_host.store.coordination import Coordination
 from skills_host.store.records import Store
 from skills_host.transport import Request, Response, Send
 from skills_host.wire import decode
 
-__all__ = ["callback_row", "list_rows", "skill_row", "store_row"]
+__all__ = ["callback_row", "coordination_row", "list_rows", "skill_row", "store_row"]
 
 # Nothing acts on it: an activity without a type is refused, or passed over.
 NOTHING = b"{}"
@@ -109,6 +110,19 @@ async def store_row(store: Store, url: str) -> Row:
     except SkillsHostError as exc:
         fix = "look whether it is there, has room, and may be written"
         return Row(where, Health.FAILED, "store-failed", f"{shown_url(url)}: {exc}", fix)
+    return Row(where)
+
+
+async def coordination_row(coordination: Coordination) -> Row:
+    """Whether other processes are reached; the host goes on without, only slower."""
+    where = "coordination"
+    await coordination.open()
+    try:
+        await coordination.probe()
+    except SkillsHostError as exc:
+        return Row(where, Health.WARNING, exc.code, str(exc), "look whether Redis runs there")
+    finally:
+        await coordination.close()
     return Row(where)
 
 

@@ -55,6 +55,26 @@ def test_check_describes_the_host(config: Path) -> None:
     assert "hush-hush" not in result.output
 
 
+def test_check_shows_no_password_of_a_redis(config: Path) -> None:
+    given = tables(coordination={"url": "redis://ann:hunter2@127.0.0.1:1/3"})
+    config.write_text(toml_of(given), encoding="utf-8")
+    told = ran("check", "--config", str(config), "--json")
+    text = ran("check", "--config", str(config)).output
+
+    assert json.loads(told.stdout)["coordination"] == "redis://127.0.0.1:1/3"
+    assert "through redis://127.0.0.1:1/3" in text
+    assert "hunter2" not in told.output + text
+
+
+def test_check_names_an_absent_extra(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(toml_of(tables(coordination={"url": "redis://127.0.0.1"})), encoding="utf-8")
+    monkeypatch.setattr("skills_host.store.redis.Redis", None)
+    result = ran("check", "--config", str(config))
+
+    assert result.exit_code == Exit.SAID_NO
+    assert "coordination.url: needs the extra redis" in result.output
+
+
 def test_check_names_the_setting(config: Path) -> None:
     """The first fault, and no."""
     config.write_text(toml_of(tables(host={"bind": "nowhere"})), encoding="utf-8")

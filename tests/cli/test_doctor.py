@@ -11,6 +11,8 @@ from skills_host.cli.terminal import Exit
 from skills_host.lab.world import toml_of
 from tests.cli.test_commands import ran, tables
 
+AWAY = "redis://ann:hunter2@127.0.0.1:1/3"
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -48,3 +50,17 @@ def test_settings_that_cannot_be_read_are_a_row(config: Path) -> None:
 
     assert result.exit_code == Exit.SAID_NO
     assert [row["name"] for row in json.loads(result.stdout)] == ["settings"]
+
+
+def test_a_redis_that_is_away_is_a_warning(config: Path) -> None:
+    """And its password is nowhere."""
+    text = config.read_text(encoding="utf-8")
+    config.write_text(f'{text}\n[coordination]\nurl = "{AWAY}"\n', encoding="utf-8")
+    result = ran("doctor", "--config", str(config), "--json")
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+
+    assert (rows["coordination"]["health"], rows["coordination"]["code"]) == (
+        "warning",
+        "coordination-away",
+    )
+    assert "hunter2" not in result.output

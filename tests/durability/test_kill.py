@@ -12,11 +12,12 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from skills_host.lab.console import Console
 from skills_host.lab.world import Inhabitant, ProcessWorld, free_port
 from skills_host.transport import Client, allow_loopback
 from tests.store.conftest import empty_schema
+from tests.store.redis import REDIS, own_prefix
 
 pytestmark = pytest.mark.durability
 
@@ -65,6 +67,7 @@ class Fleet(ProcessWorld):
     """A world whose roots share a store and an address."""
 
     store_url = ""
+    coordination: Mapping[str, str] = MappingProxyType({})
     public_url = ""
     retry = "safe"
 
@@ -73,11 +76,18 @@ class Fleet(ProcessWorld):
         if bot.kind == "root":
             settings["host"]["public_url"] = self.public_url
             settings["store"]["url"] = self.store_url
+            settings["coordination"] = dict(self.coordination)
             settings["bots"] = {"root": settings["bots"][bot.name]}
             settings["bots"]["root"]["app_id"] = self.root.app_id
             settings["bots"]["root"]["credential"] = {"secret": self.root.secret}
-            for skill in settings["skills"].values():
-                skill["retry"] = self.retry
+            settings["skills"] = {
+                skill.name: {
+                    "manifest": f"manifests/{skill.name}.json",
+                    "phrases": list(skill.phrases),
+                    "retry": self.retry,
+                }
+                for skill in self.skills
+            }
         settings["host"]["limits"] = {"lease_seconds": 3}
         return settings
 
@@ -168,7 +178,12 @@ async def killing(fleet: Fleet, roots: list[Inhabitant], report: Report, seed: i
 
 @asynccontextmanager
 async def started(
-    folder: Path, *, roots: int, store_url: str, retry: str = "safe"
+    folder: Path,
+    *,
+    roots: int,
+    store_url: str,
+    retry: str = "safe",
+    coordination: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[tuple[Fleet, list[Inhabitant], Console]]:
     """Lab, skill, roots, balancer and channel."""
     taken: set[int] = set()
@@ -184,7 +199,7 @@ async def started(
     # A balancer with nobody behind it breaks off what a lone root would have refused.
     front_port = ports[2] if roots > 1 else ports[3]
     fleet.store_url, fleet.public_url = store_url, f"http://127.0.0.1:{front_port}"
-    fleet.retry = retry
+    fleet.retry, fleet.coordination = retry, coordination
     async with fleet:
         await fleet.start_lab(ports[1])
         fleet._render(files.parent / "manifests", skill)
@@ -203,12 +218,10 @@ async def started(
     await send.close()
 
 
-async def lived(
-    folder: Path, *, roots: int, users: int, store_url: str, retry: str = "safe"
-) -> Report:
+async def lived(folder: Path, *, roots: int, users: int, **settings: Any) -> Report:
     """What came of so many users, while the roots die."""
     report, over = Report(), asyncio.Event()
-    async with started(folder, roots=roots, store_url=store_url, retry=retry) as world:
+    async with started(folder, roots=roots, **settings) as world:
         fleet, inhabitants, console = world
         names = [f"u{n}" for n in range(users)]
         thinking = users / PER_SECOND
@@ -259,11 +272,12 @@ async def test_one_root_on_sqlite_may_be_killed_at_any_time(tmp_path: Path, show
 
 
 @pytest.mark.timeout(300)
-async def test_four_roots_on_postgresql_may_be_killed_at_any_time(
+async def test_four_roots_on_postgresql_with_redis_may_be_killed_at_any_time(
     tmp_path: Path, show: Show
 ) -> None:
-    async with empty_schema() as url:
-        report = await lived(tmp_path, roots=4, users=200, store_url=url)
+    async with empty_schema() as url, own_prefix() as prefix:
+        told = {"url": REDIS, "prefix": prefix}
+        report = await lived(tmp_path, roots=4, users=200, store_url=url, coordination=told)
     counts = show(report)
 
     assert (report.odd(), counts["doubled"], counts["out of order"]) == ([], 0, 0)

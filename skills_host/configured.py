@@ -25,7 +25,6 @@ from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.coordination import Coordination, LocalCoordination
 from skills_host.store.heartbeats import Machine, this_machine
-from skills_host.store.redis import RedisCoordination
 from skills_host.transport import Send, is_loopback
 
 __all__ = [
@@ -96,6 +95,9 @@ def configured_coordination(settings: Settings, *, name: str) -> Coordination:
     given = settings.coordination
     if given.url is None:
         return LocalCoordination()
+    # A single process need not carry the client of a server.
+    from skills_host.store.redis import RedisCoordination
+
     return RedisCoordination(given.url.get_secret_value(), prefix=given.prefix, name=name)
 
 

@@ -9,12 +9,6 @@ from typing import Any, NoReturn
 from skills_host.errors import SettingsError, TokenUnavailable
 from skills_host.settings import BotSettings, Cloud, IdentityKind
 
-try:
-    from azure.core.exceptions import AzureError
-    from azure.identity import aio as identities
-except ImportError:  # the extra `azure` is not installed
-    identities = None  # type: ignore[assignment]
-
 __all__ = ["PlatformIdentity", "platform_identity"]
 
 EXCHANGE = {
@@ -43,6 +37,8 @@ class PlatformIdentity:
 
     async def get_token(self, *scopes: str, **options: Any) -> Any:
         """A token for the scopes, with `token` and `expires_on` in seconds since the epoch."""
+        from azure.core.exceptions import AzureError
+
         try:
             if self._behind is not None:
                 self.assertion = (await self._behind.get_token(self._exchange)).token
@@ -62,15 +58,18 @@ def platform_identity(name: str, bot: BotSettings, cloud: Cloud) -> PlatformIden
     Raises `SettingsError` naming the setting where the extra is missing or azure-identity refuses.
     """
     where = f"bots.{name}.credential.identity"
-    if identities is None:
-        raise SettingsError(f"{where}: needs the extra azure: skills-host[azure]")
     try:
-        return _identity(bot, cloud)
+        # A host without such a bot need not carry it: ten megabytes, and as long to start again.
+        from azure.identity import aio as identities
+    except ImportError:
+        raise SettingsError(f"{where}: needs the extra azure: skills-host[azure]") from None
+    try:
+        return _identity(bot, cloud, identities)
     except ValueError as exc:
         raise SettingsError(f"{where}: {exc}") from None
 
 
-def _identity(bot: BotSettings, cloud: Cloud) -> PlatformIdentity:
+def _identity(bot: BotSettings, cloud: Cloud, identities: Any) -> PlatformIdentity:
     given, tenant = bot.credential, bot.tenant or cloud.login_tenant
     match given.identity:
         case IdentityKind.SYSTEM_ASSIGNED:
@@ -87,10 +86,10 @@ def _identity(bot: BotSettings, cloud: Cloud) -> PlatformIdentity:
                 )
             )
         case _:
-            return _federated(bot, cloud, tenant)
+            return _federated(bot, cloud, tenant, identities)
 
 
-def _federated(bot: BotSettings, cloud: Cloud, tenant: str) -> PlatformIdentity:
+def _federated(bot: BotSettings, cloud: Cloud, tenant: str, identities: Any) -> PlatformIdentity:
     # The library asks for the assertion without awaiting: it has been fetched just before.
     made: list[PlatformIdentity] = []
     credential = identities.ClientAssertionCredential(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from skills_host.errors import SettingsError
-from skills_host.store.postgres import PostgresStore
 from skills_host.store.records import Store
 from skills_host.store.sqlite import SqliteStore
 
@@ -26,6 +25,9 @@ def store_from_url(url: str, *, now: Callable[[], float] = time.time) -> Store:
     """
     scheme, _, rest = url.partition("://")
     if scheme in POSTGRES:
+        # Whoever keeps a file need not carry the client of a server.
+        from skills_host.store.postgres import PostgresStore
+
         return PostgresStore(f"postgresql://{rest}", now=now)
     path = url.removeprefix(SQLITE)
     if path == url:

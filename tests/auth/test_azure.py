@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from skills_host import create_app
-from skills_host.auth import azure
 from skills_host.auth.azure import PlatformIdentity, platform_identity
 from skills_host.auth.credentials import TokenCredential
 from skills_host.auth.tokens import TokenSource
@@ -160,7 +160,7 @@ def test_a_workload_without_a_token_file_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_extra_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(azure, "identities", None)
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
 
     with pytest.raises(SettingsError, match="needs the extra azure"):
         identity("system-assigned")

@@ -307,7 +307,10 @@ def _rooted(settings: Settings, base: Path) -> Settings:
     if url.startswith("sqlite:///"):
         url = f"sqlite:///{base / url.removeprefix('sqlite:///')}"
     store = settings.store.model_copy(update={"url": url})
-    return settings.model_copy(update={"skills": MappingProxyType(skills), "store": store})
+    lock = settings.host.skills_lock
+    host = settings.host.model_copy(update={"skills_lock": str(base / lock) if lock else ""})
+    rooted = {"skills": MappingProxyType(skills), "store": store, "host": host}
+    return settings.model_copy(update=rooted)
 
 
 def _rooted_skill(skill: SkillSettings, base: Path) -> SkillSettings:

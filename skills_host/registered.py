@@ -13,8 +13,10 @@ from skills_host.consumer.registry.intake import Submission, settings_submission
 from skills_host.consumer.registry.inventory import take_in
 from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
+from skills_host.consumer.registry.lock import Locked, drift, locked_in
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.withdrawal import Withdrawals
+from skills_host.errors import SettingsError
 from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import Settings, SkillSettings
 from skills_host.store.coordination import Coordination
@@ -46,7 +48,8 @@ class RegisteredSkills:
         self._sent = submissions(settings)
         self._now = now
         self._has_roots = any(bot.kind == "root" for bot in settings.bots.values())
-        self._live = LiveCatalogue(Ledger(store, now=now), settings)
+        self._locked = _locked(settings)
+        self._live = LiveCatalogue(Ledger(store, now=now), settings, locked=self._locked)
         self._withdrawals = Withdrawals(store, self._live, now=now)
         self._coordination = coordination
         self.registry = registry_of(settings, store, now=now, lab=lab, changed=self._tell)
@@ -61,9 +64,13 @@ class RegisteredSkills:
         return self._live.now.skills
 
     async def load(self) -> None:
-        """Take in the skills of the settings, and read what the registry says of all."""
+        """Take in the skills of the settings, and read what the registry says of all.
+
+        Raises `SettingsError` (`lock-drift`) where that is not what the lock file says.
+        """
         if self._has_roots:
             await take_in(self.registry.ledger, self._sent, now=self._now)
+            await self._check_lock()
             await self._live.load()
 
     async def run(self) -> None:
@@ -80,6 +87,12 @@ class RegisteredSkills:
         """End conversations of skills that may not be used any more; a round of the host."""
         if self._has_roots:
             await self._withdrawals.look()
+
+    async def _check_lock(self) -> None:
+        if self._locked is not None:
+            lines = drift(self._locked, await self.registry.running())
+            if lines:
+                raise SettingsError("; ".join(lines[:5]), code="lock-drift")
 
     def _tell(self) -> None:
         self._live.wake()
@@ -121,3 +134,8 @@ def _submission(name: str, given: SkillSettings) -> Submission:
         return settings_submission(name, given)
     raw = bytes_at(given.manifest)
     return settings_submission(name, given, raw, read_manifest(raw, source=given.manifest))
+
+
+def _locked(settings: Settings) -> dict[str, Locked] | None:
+    path = settings.host.skills_lock
+    return locked_in(bytes_at(path), source=path) if path else None

@@ -20,6 +20,7 @@ from skills_host.cli.grant import grant
 from skills_host.cli.hosts import hosts
 from skills_host.cli.import_ import import_
 from skills_host.cli.lab import lab
+from skills_host.cli.lock import lock
 from skills_host.cli.manifest import manifest
 from skills_host.cli.outbox import outbox
 from skills_host.cli.run import run
@@ -42,6 +43,7 @@ cli.add_typer(skill, name="skill")
 cli.add_typer(grant, name="grant")
 cli.add_typer(allowlist, name="allowlist")
 cli.add_typer(audit, name="audit")
+cli.add_typer(lock, name="lock")
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")

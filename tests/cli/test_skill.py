@@ -187,3 +187,27 @@ def test_a_spoilt_trail_is_found(folder: Path) -> None:
     asyncio.run(spoil())
 
     assert "audit-broken" in said("audit", "verify", status=Exit.SAID_NO).stderr
+
+
+def test_a_lock_file_is_written_and_holds_what_runs(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+    said("skill", "approve", "echo")
+    said("lock", "write")
+    said("lock", "check")
+    first = (folder / "skills.lock").read_bytes()
+    said("lock", "write")
+    write(folder, manifest(description="Another text"))
+    said("skill", "revise", "echo", "echo.json")
+    said("skill", "approve", "echo")
+
+    drifted = said("lock", "check", status=Exit.SAID_NO)
+
+    assert (folder / "skills.lock").read_bytes() == first
+    assert drifted.stdout.startswith("echo runs ")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 2, "skills": {}}', '{"version": 1}'])
+def test_what_is_no_lock_file_is_refused(folder: Path, text: str) -> None:
+    (folder / "skills.lock").write_text(text)
+
+    assert "skills.lock" in said("lock", "check", status=Exit.SAID_NO).stderr

@@ -15,6 +15,7 @@ from skills_host.consumer.manifest.model import Endpoint
 from skills_host.consumer.registry.compile import Skill, skill_of, snapshot_of
 from skills_host.consumer.registry.intake import registered_settings
 from skills_host.consumer.registry.lifecycle import Standing, standing_of
+from skills_host.consumer.registry.lock import Locked
 from skills_host.consumer.registry.records import Origin, Revision, SkillRecord, Trust
 from skills_host.errors import RegistryRefused
 from skills_host.routing_settings import Grant
@@ -34,6 +35,7 @@ class Compiled:
     """One skill of the registry as it was compiled; `barred` is why it may not be used, if so."""
 
     version: int
+    revision: str
     skill: Skill
     barred: str = ""
 
@@ -79,13 +81,20 @@ def compiled(record: SkillRecord, revision: Revision) -> Compiled | None:
     skill = skill_of(record.name, given, revision.manifest, strict=record.origin is Origin.REGISTRY)
     grants = tuple(Grant.model_validate(asdict(grant)) for grant in record.grants)
     skill = replace(skill, grants=grants, draining=standing is Standing.DRAINING)
-    return Compiled(record.version, skill, _BARRED.get(standing, ""))
+    return Compiled(record.version, revision.digest, skill, _BARRED.get(standing, ""))
 
 
-def catalogue_of(settings: Settings, found: Mapping[str, Compiled], *, epoch: int) -> Catalogue:
+def catalogue_of(
+    settings: Settings,
+    found: Mapping[str, Compiled],
+    *,
+    epoch: int,
+    locked: Mapping[str, Locked] | None = None,
+) -> Catalogue:
     """What a host with these settings goes by, from all its skills as they are compiled.
 
-    Those that the settings name come first, as they are written.
+    Those that the settings name come first, as they are written. Where there is a lock file, only
+    what it names runs.
     """
     own = {bot.app_id for bot in settings.bots.values()}
     skills: dict[str, Skill] = {}
@@ -95,6 +104,8 @@ def catalogue_of(settings: Settings, found: Mapping[str, Compiled], *, epoch: in
         one = found[name]
         if one.skill.app_id in own:
             log.error("skill %s does not run: its app id is that of a bot of this host", name)
+        elif locked is not None and not _is_locked(one, locked.get(name)):
+            log.error("skill %s does not run: its revision is not that of the lock file", name)
         elif one.barred:
             barred[name] = one
         else:
@@ -102,3 +113,7 @@ def catalogue_of(settings: Settings, found: Mapping[str, Compiled], *, epoch: in
     codes = {one.skill.app_id: one.barred for one in barred.values()}
     snapshot = snapshot_of(settings, skills, epoch=epoch, barred=codes)
     return Catalogue(epoch, snapshot, MappingProxyType(skills), MappingProxyType(barred))
+
+
+def _is_locked(one: Compiled, locked: Locked | None) -> bool:
+    return locked is not None and locked.revision == one.revision

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -180,9 +181,14 @@ def _endpoint(manifest: Manifest, name: str) -> Endpoint:
 
 
 def _digest(sent: Submission, registration: Mapping[str, Any], binding: Binding | None) -> str:
+    said = decode(encode(registration))
+    for member in _FILES:
+        if member in said:
+            # The same in every folder that the settings are in.
+            said[member] = [PurePath(name).name for name in said[member]]
     whole = {
         "manifest": sent.sha256,
-        "registration": decode(encode(registration)),
+        "registration": said,
         "endpoint": "" if binding is None else binding.endpoint,
         "languages": sorted(f"{f.locale} {f.name} {f.sha256}" for f, _ in sent.languages),
     }

@@ -17,6 +17,7 @@ from skills_host.consumer.registry.catalogue import (
     wanted_revision,
 )
 from skills_host.consumer.registry.ledger import Ledger
+from skills_host.consumer.registry.lock import Locked
 from skills_host.consumer.registry.records import SkillRecord
 from skills_host.errors import SkillsHostError
 from skills_host.settings import Settings
@@ -36,9 +37,12 @@ Taken = Callable[[Catalogue], object]
 class LiveCatalogue:
     """The catalogue of a host, kept up with the registry: one point read each time it looks."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Settings, *, locked: Mapping[str, Locked] | None = None
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._locked = locked
         self._found: dict[str, Compiled] = {}
         self._woken = asyncio.Event()
         self._checking = asyncio.Lock()
@@ -121,7 +125,10 @@ class LiveCatalogue:
         return {one.skill.name: one for one in made if one is not None}
 
     async def _take(self, found: dict[str, Compiled], epoch: int) -> None:
-        made = await asyncio.to_thread(catalogue_of, self._settings, found, epoch=epoch)
+        locked = self._locked
+        made = await asyncio.to_thread(
+            catalogue_of, self._settings, found, epoch=epoch, locked=locked
+        )
         self._found, self._now = found, made
         log.info("registry at epoch %d: %d skills", epoch, len(made.skills))
         for taken in self._taken:

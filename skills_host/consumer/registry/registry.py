@@ -301,6 +301,11 @@ class Registry:
         manifest = sent.manifest or self._read(sent.raw).manifest
         return re.sub(r"[^a-z0-9_.-]+", "-", (manifest.id if manifest else "").lower())[:64]
 
+    async def running(self) -> dict[str, str]:
+        """The digest of the approved revision of each skill that has one, by name."""
+        every = self.ledger.every_skill()
+        return {record.name: record.active async for record in every if record.active}
+
     async def show(self, name: str) -> tuple[SkillRecord, tuple[Revision, ...]]:
         """A skill and its revisions, in the order in which they came."""
         record = await self.ledger.skill(name)

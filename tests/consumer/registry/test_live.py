@@ -14,8 +14,10 @@ import skills_host.app
 from skills.booking import bot as booking
 from skills.echo import bot as echo
 from skills_host.consumer.registry.intake import Submission
+from skills_host.consumer.registry.lock import lock_text, locked_of
 from skills_host.consumer.registry.records import Actor, Order
 from skills_host.consumer.registry.registry import Registry
+from skills_host.errors import SettingsError
 from skills_host.registered import registry_of
 from skills_host.store.sqlite import SqliteStore
 from tests.consumer.registry.shelf import manifest
@@ -62,9 +64,11 @@ async def start(town: Town, root: Witness | None = None) -> None:
     await start_root(town, root)
 
 
-async def start_root(town: Town, root: Witness | None = None, *, base: str = ROOT) -> None:
+async def start_root(
+    town: Town, root: Witness | None = None, *, base: str = ROOT, **host: Any
+) -> None:
     toml = {
-        "host": {"skills": "registry", "public_url": ROOT},
+        "host": {"skills": "registry", "public_url": ROOT} | host,
         "registry": {"check_seconds": 0.05},
         "bots": {"root": bot_settings("root", "root")},
     }
@@ -169,6 +173,27 @@ async def test_a_skill_sends_only_what_it_declares(empty_town: Town) -> None:
     ]
 
     assert answers == [(200, ""), (403, "activity-not-declared")]
+
+
+async def test_a_host_runs_only_what_its_lock_file_names(empty_town: Town) -> None:
+    lock = empty_town.folder / "skills.lock"
+    async with registry_of_town(empty_town) as registry:
+        await register(registry)
+        digest = (await registry.running())["echo"]
+        revision = await registry.ledger.revision("echo", digest)
+        lock.write_text(lock_text({"echo": locked_of(revision)}))
+        await start_root(empty_town, skills_lock=str(lock))
+        await empty_town.start_skill("echo", echo)
+        await seen(empty_town, "echo", "Echo: echo")
+
+        await registry.revise("echo", sent(phrases=["anew"]), order=OPERATOR, submit=True)
+        await registry.approve("echo", order=OPERATOR)
+        await until_other(empty_town, "anew")
+        await empty_town.stop(ROOT)
+        with pytest.raises(SettingsError) as drifted:
+            await start_root(empty_town, skills_lock=str(lock))
+
+    assert drifted.value.code == "lock-drift"
 
 
 async def test_replicas_take_up_what_is_done_beside_them(empty_town: Town) -> None:

@@ -93,6 +93,14 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "answer-too-large": Code(
             502, "a peer's answer is larger than the host accepts", "send less"
         ),
+        "address-not-public": Code(502, "the address is not public, or not https", "publish it so"),
+        "redirected": Code(
+            502, "the peer sends on to another origin, or on and on", "name the last"
+        ),
+        "bad-status": Code(502, "the peer did not answer with 200", "see the address in a browser"),
+        "bad-media-type": Code(
+            502, "the answer is not of the kind expected", "serve it as its kind"
+        ),
         "token-unavailable": Code(
             502, "the authority gave no token for the peer", "check the credential and the tenant"
         ),
@@ -292,6 +300,9 @@ class StateConflict(SkillsHostError):
 
 class TransportFailed(SkillsHostError):
     """A request got no answer: `unreachable`, `deadline`, `host-not-allowed`, `answer-too-large`.
+
+    What is fetched to be kept has more: `address-not-public`, `redirected`, `bad-status`,
+    `bad-media-type`.
 
     `sent` is False only where the peer surely saw nothing of the request.
     """

@@ -61,9 +61,10 @@ class Schema:
     _validator: jsonschema_rs.Draft7Validator
 
     def complaint(self, value: Any) -> str | None:
-        """What of the schema a value does not satisfy, without the value; None if nothing."""
+        """Where a value differs and in which keyword, without the value; None if it does not."""
         for error in self._validator.iter_errors(value):
-            return f"it does not satisfy {pointer_of(tuple(error.schema_path))}"
+            where = pointer_of(tuple(error.instance_path)) or "/"
+            return f"{where} does not satisfy {error.kind.name}"
         return None
 
 

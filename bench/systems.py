@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +45,15 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One way to run the host: what its root's store is, and how many processes it has."""
+    """One way to run the host: what its root's store is, and how many processes it has.
+
+    `prepare` gets the address of that store before the root begins.
+    """
 
     name: str
     is_postgres: bool = False
     workers: int = 1
+    prepare: Callable[[str], None] = lambda url: None
 
     @property
     def apps(self) -> list[str]:
@@ -119,6 +123,7 @@ async def host(
         if kind.is_postgres:
             url = stack.enter_context(temporary_database())
             extra = f'[coordination]\nurl = "{REDIS}"\n'
+        kind.prepare(url)
         root_id, skill_id = lab.apps[root_name].app_id, lab.apps[skill_name].app_id
         root_config.write_text(
             _config(root, "root", url, lab=lab, app=root_name) + extra + _skills(skill, skill_id)

@@ -11,9 +11,11 @@ from contextlib import AsyncExitStack, suppress
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
-from skills_host.administered import admin
 from skills_host.assembly import Shared, doors
-from skills_host.auth.credentials import AnyCredential, TokenCredential
+from skills_host.auth.credentials import (
+    AnyCredential,
+    TokenCredential,
+)
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import Rotation
@@ -44,7 +46,12 @@ from skills_host.store.leases import Leases
 from skills_host.store.observed import ObservedStore
 from skills_host.store.seal import Keys, keys_of
 from skills_host.telemetry import REFUSALS, Telemetry
-from skills_host.transport import Client, Send, allow_https_or_loopback, allow_loopback
+from skills_host.transport import (
+    Client,
+    Send,
+    allow_https_or_loopback,
+    allow_loopback,
+)
 from skills_host.web.front import Front
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
@@ -265,8 +272,6 @@ class _Host:
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
                 front.add(door, prefix=prefix)
         app.register_blueprint(health(self._probes(keys), self._aids()))
-        if self._settings.admin.enabled:
-            app.register_blueprint(admin(shared, registered, keys, noted=self.noted))
 
     async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
         """Offer what the host tells of itself, as its settings say."""

@@ -93,6 +93,14 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "answer-too-large": Code(
             502, "a peer's answer is larger than the host accepts", "send less"
         ),
+        "address-not-public": Code(502, "the address is not public, or not https", "publish it so"),
+        "redirected": Code(
+            502, "the peer sends on to another origin, or on and on", "name the last"
+        ),
+        "bad-status": Code(502, "the peer did not answer with 200", "see the address in a browser"),
+        "bad-media-type": Code(
+            502, "the answer is not of the kind expected", "serve it as its kind"
+        ),
         "token-unavailable": Code(
             502, "the authority gave no token for the peer", "check the credential and the tenant"
         ),
@@ -180,19 +188,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the skills are not those of the lock file",
             "write the lock file again, if the change is meant",
         ),
-        "bad-body": Code(422, "a member of the body has the wrong form", "see the message"),
-        "bad-header": Code(400, "a header of the request has the wrong form", "see the message"),
-        "precondition-required": Code(
-            428, "a change needs If-Match with the ETag that it starts from", "read it first"
+        "import-format": Code(
+            422,
+            "the file is none that settings can be taken over from",
+            "see docs/configuration.md",
         ),
-        "precondition-failed": Code(412, "it was changed since it was read", "read it again"),
-        "idempotency-reused": Code(
-            422, "the Idempotency-Key was used for another request", "take a new key"
-        ),
-        "idempotency-running": Code(
-            409, "the first request with this Idempotency-Key still runs", "ask again soon"
-        ),
-        "import-format": Code(422, "no settings can be taken over from the file", "see the docs"),
         "coordination-away": Code(
             503,
             "Redis cannot be reached; the host goes on without, and looks by itself",
@@ -300,6 +300,9 @@ class StateConflict(SkillsHostError):
 
 class TransportFailed(SkillsHostError):
     """A request got no answer: `unreachable`, `deadline`, `host-not-allowed`, `answer-too-large`.
+
+    What is fetched to be kept has more: `address-not-public`, `redirected`, `bad-status`,
+    `bad-media-type`.
 
     `sent` is False only where the peer surely saw nothing of the request.
     """

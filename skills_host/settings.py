@@ -18,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from skills_host.admin_settings import AdminSettings
 from skills_host.clouds import CLOUDS, Address, AppId, Cloud, Model, canonical_app_id
 from skills_host.registry_settings import RegistrySettings, SkillsFrom
 from skills_host.routing_settings import RoutingSettings, SkillRouting
@@ -26,7 +25,6 @@ from skills_host.routing_settings import RoutingSettings, SkillRouting
 __all__ = [
     "CLOUDS",
     "Address",
-    "AdminSettings",
     "AppId",
     "BotSettings",
     "Cloud",
@@ -392,7 +390,6 @@ class Settings(Model):
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)
     routing: RoutingSettings = RoutingSettings()
     registry: RegistrySettings = RegistrySettings()
-    admin: AdminSettings = AdminSettings()
 
     @property
     def default_bot(self) -> str:

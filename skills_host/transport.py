@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
@@ -24,6 +25,7 @@ __all__ = [
     "Client",
     "Guard",
     "Request",
+    "Resolve",
     "Response",
     "Send",
     "allow_https_or_loopback",
@@ -79,6 +81,12 @@ Guard = Callable[[str], bool]
 """Says whether a URL may be called at all."""
 
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+Resolve = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
+"""The addresses of a host name that may be connected to; raises `TransportFailed` for others."""
+
+
 def is_loopback(host: str) -> bool:
     """True for `localhost`, `*.localhost` and the loopback addresses of both families."""
     name = host.strip("[]").lower()
@@ -117,6 +125,10 @@ class Client:
 
     Idle connections are dropped after `idle` seconds: hypercorn closes its side after five, and a
     request written into a connection that is being closed can be neither trusted nor repeated.
+
+    With `resolve`, a name is looked up by it once for each connection, which then goes to one of
+    these addresses and nowhere else; host names that are addresses are the guard's to judge.
+    Without `decoded`, a compressed answer stays as it is.
     """
 
     def __init__(
@@ -127,12 +139,16 @@ class Client:
         idle: float = 3.0,
         connect: float = 5.0,
         answer_bytes: int = ANSWER_BYTES,
+        resolve: Resolve | None = None,
+        decoded: bool = True,
     ) -> None:
         self._guard = guard
         self._connections = connections
         self._idle = idle
         self._connect = connect
         self._answer_bytes = answer_bytes
+        self._resolve = resolve
+        self._decoded = decoded
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -170,10 +186,15 @@ class Client:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self._connections, keepalive_timeout=self._idle, ttl_dns_cache=60
+                    limit=self._connections,
+                    keepalive_timeout=self._idle,
+                    ttl_dns_cache=60,
+                    use_dns_cache=self._resolve is None,
+                    resolver=None if self._resolve is None else _Resolver(self._resolve),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
+                auto_decompress=self._decoded,
             )
         return self._session
 
@@ -190,6 +211,31 @@ class Client:
             if len(body) > self._answer_bytes:
                 raise TransportFailed(code="answer-too-large")
         return bytes(body)
+
+
+class _Resolver(aiohttp.abc.AbstractResolver):
+    """What aiohttp asks for addresses, answered by a `Resolve`."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        return [
+            aiohttp.abc.ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await self._resolve(host, port)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 async def _chunks(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:

@@ -59,25 +59,33 @@ class Snapshot:
     callers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     barred: Mapping[str, str] = field(default_factory=dict)
     tenants: frozenset[str] = field(init=False, repr=False, compare=False)
-    _by_app_id: Mapping[str, tuple[AllowedSkill, ...]] = field(
-        init=False, repr=False, compare=False
-    )
+    _by_app_id: Mapping[str, AllowedSkill] = field(init=False, repr=False, compare=False)
+    _sharing: Mapping[str, tuple[AllowedSkill, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         skills = dict(self.skills)
-        grouped: dict[str, tuple[AllowedSkill, ...]] = {}
+        # Nothing is made for a skill that has its app id alone: where there are thousands, that
+        # much garbage at once would hold up everything else.
+        alone: dict[str, AllowedSkill] = {}
+        sharing: dict[str, tuple[AllowedSkill, ...]] = {}
         for skill in skills.values():
-            grouped[skill.app_id] = (*grouped.get(skill.app_id, ()), skill)
+            first = alone.setdefault(skill.app_id, skill)
+            if first is not skill:
+                sharing[skill.app_id] = (*sharing.get(skill.app_id, (first,)), skill)
         callers = {canonical_app_id(ours): _callers(peers) for ours, peers in self.callers.items()}
         tenants = frozenset(tenant for skill in skills.values() for tenant in skill.tenants)
         object.__setattr__(self, "skills", MappingProxyType(skills))
         object.__setattr__(self, "callers", MappingProxyType(callers))
         object.__setattr__(self, "tenants", tenants)
-        object.__setattr__(self, "_by_app_id", grouped)
+        object.__setattr__(self, "_by_app_id", alone)
+        object.__setattr__(self, "_sharing", sharing)
 
     def skills_of(self, app_id: str) -> tuple[AllowedSkill, ...]:
         """The skills that have this app id; one bot may offer several."""
-        return self._by_app_id.get(app_id, ())
+        if app_id in self._sharing:
+            return self._sharing[app_id]
+        found = self._by_app_id.get(app_id)
+        return () if found is None else (found,)
 
     def callers_of(self, bot_app_id: str) -> frozenset[str]:
         """The app ids that may call our bot, or a set with `"*"`."""

@@ -34,7 +34,6 @@ from skills_host.settings import Cloud, canonical_app_id
 from skills_host.transport import allow_loopback
 
 __all__ = [
-    "HEADER_CHARACTERS",
     "Addressed",
     "Door",
     "ParsedToken",

@@ -42,7 +42,7 @@ OWNED = "owned"
 SENT = "sent"
 ATTEMPTS = 5
 TELLING = 30.0  # seconds after which another process tells of an end
-SPOKEN = 1000  # activities of a conversation that are looked through
+SPOKEN = 1000  # activities of a conversation that are looked through at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +321,14 @@ class Conversations:
 
     async def last_spoken(self, handle: str) -> float:
         """When the skill sent something to the user last, in seconds since the epoch; 0: never."""
-        records = await self._store.scan(SENT, f"{joined_key(handle)}/", limit=SPOKEN)
-        return max((float(decode(record.body).get("at", 0)) for record in records), default=0.0)
+        prefix, after, last = f"{joined_key(handle)}/", "", 0.0
+        while page := await self._store.scan(SENT, prefix, after=after, limit=SPOKEN):
+            # They are not in the order of time.
+            last = max(last, *(float(decode(record.body).get("at", 0)) for record in page))
+            after = page[-1].key
+            if len(page) < SPOKEN:
+                break
+        return last
 
     def _closed(
         self, conversation: SkillConversation, record: Record, floor: Floor

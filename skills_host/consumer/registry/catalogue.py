@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
-from skills_host.auth.allowlist import Snapshot
+from skills_host.auth.allowlist import AllowedSkill, Snapshot
 from skills_host.consumer.manifest.model import Endpoint
-from skills_host.consumer.registry.compile import Skill, skill_of, snapshot_of
+from skills_host.consumer.registry.compile import Skill, allowed_of, callers_of, skill_of
 from skills_host.consumer.registry.intake import registered_settings
 from skills_host.consumer.registry.lifecycle import Standing, standing_of
 from skills_host.consumer.registry.lock import Locked
@@ -37,6 +37,7 @@ class Compiled:
     version: int
     revision: str
     skill: Skill
+    allowed: AllowedSkill
     barred: str = ""
 
 
@@ -81,7 +82,8 @@ def compiled(record: SkillRecord, revision: Revision) -> Compiled | None:
     skill = skill_of(record.name, given, revision.manifest, strict=record.origin is Origin.REGISTRY)
     grants = tuple(Grant.model_validate(asdict(grant)) for grant in record.grants)
     skill = replace(skill, grants=grants, draining=standing is Standing.DRAINING)
-    return Compiled(record.version, revision.digest, skill, _BARRED.get(standing, ""))
+    barred = _BARRED.get(standing, "")
+    return Compiled(record.version, revision.digest, skill, allowed_of(skill), barred)
 
 
 def catalogue_of(
@@ -98,9 +100,9 @@ def catalogue_of(
     """
     own = {bot.app_id for bot in settings.bots.values()}
     skills: dict[str, Skill] = {}
+    allowed: dict[str, AllowedSkill] = {}
     barred: dict[str, Compiled] = {}
-    places = {name: place for place, name in enumerate(settings.skills)}
-    for name in sorted(found, key=lambda name: (places.get(name, len(places)), name)):
+    for name in _in_order(settings, found):
         one = found[name]
         if one.skill.app_id in own:
             log.error("skill %s does not run: its app id is that of a bot of this host", name)
@@ -109,10 +111,15 @@ def catalogue_of(
         elif one.barred:
             barred[name] = one
         else:
-            skills[name] = one.skill
+            skills[name], allowed[name] = one.skill, one.allowed
     codes = {one.skill.app_id: one.barred for one in barred.values()}
-    snapshot = snapshot_of(settings, skills, epoch=epoch, barred=codes)
+    snapshot = Snapshot(epoch=epoch, skills=allowed, callers=callers_of(settings), barred=codes)
     return Catalogue(epoch, snapshot, MappingProxyType(skills), MappingProxyType(barred))
+
+
+def _in_order(settings: Settings, found: Mapping[str, Compiled]) -> list[str]:
+    first = [name for name in settings.skills if name in found]
+    return first + sorted(found.keys() - settings.skills.keys())
 
 
 def _is_locked(one: Compiled, locked: Locked | None) -> bool:

@@ -21,7 +21,15 @@ from skills_host.settings import (
 )
 from skills_host.transport import is_loopback
 
-__all__ = ["Skill", "is_loopback_only", "skill_of", "skills_of", "snapshot_of"]
+__all__ = [
+    "Skill",
+    "allowed_of",
+    "callers_of",
+    "is_loopback_only",
+    "skill_of",
+    "skills_of",
+    "snapshot_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +80,24 @@ def skills_of(settings: Settings, read: Callable[[str], Manifest]) -> dict[str, 
     }
 
 
-def snapshot_of(
-    settings: Settings,
-    skills: Mapping[str, Skill],
-    *,
-    epoch: int = 1,
-    barred: Mapping[str, str] | None = None,
-) -> Snapshot:
-    """Who may, in both directions: skills of this host's roots, and callers of each bot.
-
-    `barred` are the app ids that are refused with a code of their own.
-    """
+def snapshot_of(settings: Settings, skills: Mapping[str, Skill]) -> Snapshot:
+    """Who may, in both directions: skills of this host's roots, and callers of each bot."""
     own = {bot.app_id for bot in settings.bots.values()}
     for skill in skills.values():
         if skill.app_id in own:
             raise SettingsError(f"skills.{skill.name}: the app id is one of this host's own bots")
-    allowed = {
-        skill.name: AllowedSkill(skill.name, skill.app_id, skill.endpoint, skill.tenants)
-        for skill in skills.values()
-    }
-    callers = {bot.app_id: frozenset(bot.allowed_callers) for bot in settings.bots.values()}
-    return Snapshot(epoch=epoch, skills=allowed, callers=callers, barred=dict(barred or {}))
+    allowed = {skill.name: allowed_of(skill) for skill in skills.values()}
+    return Snapshot(epoch=1, skills=allowed, callers=callers_of(settings))
+
+
+def allowed_of(skill: Skill) -> AllowedSkill:
+    """A skill as it stands in the list of those that may call back."""
+    return AllowedSkill(skill.name, skill.app_id, skill.endpoint, skill.tenants)
+
+
+def callers_of(settings: Settings) -> dict[str, frozenset[str]]:
+    """Who may call each bot of the settings, by its app id."""
+    return {bot.app_id: frozenset(bot.allowed_callers) for bot in settings.bots.values()}
 
 
 def is_loopback_only(settings: Settings, skills: Mapping[str, Skill]) -> bool:

@@ -1,5 +1,0 @@
-"""Who administers a host."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -11,19 +11,21 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import skills_host.app
-from skills_host import Bot, Turn
+from skills_host import Bot, Root, Turn
 from skills_host.consumer.session import Session
 from skills_host.store.address import store_from_url
 from skills_host.store.records import Store
 from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Request, Response
 from skills_host.wire import decode, encode
+from tests.consumer.chains import start_link
 from tests.consumer.roots import EXPECT_REPLIES, Witness
 from tests.durability.faulty import (
     Door,
@@ -36,6 +38,7 @@ from tests.durability.faulty import (
     small_disk,
 )
 from tests.store.faults import Breakage, database_faults, file_faults
+from tests.store.redis import Line, line_to_redis, own_prefix
 from tests.world import CONSOLE, ROOT, Town, until
 
 pytestmark = pytest.mark.durability
@@ -483,3 +486,61 @@ async def test_store_in_the_middle_of_a_turn(stored: Open, name: str) -> None:
     assert (answer.status, decode(answer.body)["error"]["code"]) == (503, "store-failed")
     assert there.skill.heard == ["echo", "hello", "echo again", "and again"]
     assert there.town.said() == [f"heard {text}" for text in there.skill.heard]
+
+
+# What goes wrong between processes, and between bots
+
+
+@pytest.mark.parametrize("fault", ["refuses", "says nothing"])
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_redis(scene: Open, column: str, fault: str) -> None:
+    """It only wakes others: without it everything is answered, and health says so."""
+    async with own_prefix() as prefix, line_to_redis() as line:
+        away = "coordination-away"
+        there = await scene(column, coordination={"url": line.url, "prefix": prefix})
+        await (line.cut() if fault == "refuses" else _swallowed(line))
+        answer = await there.act()
+        said = 1 if column == "invoke" else 2
+
+        assert answer.status == 200
+        assert len(there.town.said()) == said
+        assert there.root.ends == []
+        async with asyncio.timeout(DEADLINE):
+            while (await there.health())[1]["checks"]["coordination"] != away:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await there.works(said=said)
+        assert (await there.health())[0] == 200
+        await line.mend()
+        await there.works(said=said + 2)
+        await there.town.stop(ROOT)
+
+
+async def _swallowed(line: Line) -> None:
+    line.swallow()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_bots_call_each_other(empty_town: Town, column: str) -> None:
+    """A calls B calls A: it is left at once, the user is told, and nobody keeps the floor."""
+    root, middle = Witness(), Root()
+    links = {"root": (root, "booking"), "booking": (middle, "root")}
+    for name, (bot, other) in links.items():
+        settings = COLUMNS[column]
+        await start_link(
+            empty_town, name, bot, callers=(other,), skills=(other,), settings=settings
+        )
+    for bot, other in links.values():
+        bot.on_invoke("ask")(partial(_begin, bot, other))
+    members = {"type": "invoke", "name": "ask"} if column == "invoke" else {}
+    async with asyncio.timeout(DEADLINE):
+        answer = await empty_town.post("go", **members)
+        await empty_town.quiet()
+
+    assert answer.status == (508 if column == "invoke" else 200)
+    assert empty_town.said() == ["I cannot pass you on to booking: we would go round in circles."]
+    assert {code for _, code, _ in root.ends} == {"callLoop"}
+    assert (await empty_town.say("hello"))[0].startswith("I did not understand")
+
+
+async def _begin(bot: Root, skill: str, turn: Turn) -> None:
+    await bot.skills.begin(turn, skill)

@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -33,10 +33,14 @@ from tests.store.redis import REDIS, own_prefix
 
 pytestmark = pytest.mark.durability
 
-SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "20"))
+SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "60"))
 APP_ID = "a0000000-0000-4000-8000-0000000000{:02x}"
 LOST = "lost my thread"
 PER_SECOND = 40  # messages of all users; more than that is a bench
+
+
+Front = Callable[[int, list[int]], AbstractAsyncContextManager[None]]
+"""Spreads what comes to a port over others, for as long as it lasts."""
 
 
 class Balancer:
@@ -177,6 +181,14 @@ async def killing(fleet: Fleet, roots: list[Inhabitant], report: Report, seed: i
 
 
 @asynccontextmanager
+async def relayed(port: int, ports: list[int]) -> AsyncIterator[None]:
+    """The test's own balancer."""
+    server = await asyncio.start_server(Balancer(ports), "127.0.0.1", port)
+    yield
+    server.close()
+
+
+@asynccontextmanager
 async def started(
     folder: Path,
     *,
@@ -184,6 +196,7 @@ async def started(
     store_url: str,
     retry: str = "safe",
     coordination: Mapping[str, str] = MappingProxyType({}),
+    front: Front = relayed,
 ) -> AsyncIterator[tuple[Fleet, list[Inhabitant], Console]]:
     """Lab, skill, roots, balancer and channel."""
     taken: set[int] = set()
@@ -194,13 +207,12 @@ async def started(
         Inhabitant(f"root{n}", "root", APP_ID.format(1), port) for n, port in enumerate(ports[3:])
     ]
     send = Client(guard=allow_loopback)
-    front = await asyncio.start_server(Balancer(ports[3:]), "127.0.0.1", ports[2])
     fleet = Fleet(folder, send=send, root=fleet_roots[0], skills=[skill])
     # A balancer with nobody behind it breaks off what a lone root would have refused.
     front_port = ports[2] if roots > 1 else ports[3]
     fleet.store_url, fleet.public_url = store_url, f"http://127.0.0.1:{front_port}"
     fleet.retry, fleet.coordination = retry, coordination
-    async with fleet:
+    async with front(ports[2], ports[3:]), fleet:
         await fleet.start_lab(ports[1])
         fleet._render(files.parent / "manifests", skill)
         await asyncio.gather(*map(fleet.start_bot, (skill, *fleet_roots)))
@@ -214,11 +226,12 @@ async def started(
             user="nobody",
         ) as talk:
             yield fleet, fleet_roots, talk._console
-    front.close()
     await send.close()
 
 
-async def lived(folder: Path, *, roots: int, users: int, **settings: Any) -> Report:
+async def lived(
+    folder: Path, *, roots: int, users: int, seconds: float = SECONDS, **settings: Any
+) -> Report:
     """What came of so many users, while the roots die."""
     report, over = Report(), asyncio.Event()
     async with started(folder, roots=roots, **settings) as world:
@@ -230,7 +243,7 @@ async def lived(folder: Path, *, roots: int, users: int, **settings: Any) -> Rep
             for name in names
         ]
         dying = asyncio.create_task(killing(fleet, inhabitants, report, seed=7))
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(seconds)
         over.set()
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
@@ -290,7 +303,12 @@ async def test_a_skill_that_must_not_get_it_twice_gives_one_answer_at_most(
 ) -> None:
     """As with a skill of an SDK; whoever gets none is told so."""
     report = await lived(
-        tmp_path, roots=1, users=20, store_url="sqlite:///shared.db", retry="never"
+        tmp_path,
+        roots=1,
+        seconds=SECONDS / 3,
+        users=20,
+        store_url="sqlite:///shared.db",
+        retry="never",
     )
     counts = show(report)
 

@@ -12,10 +12,7 @@ from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from skills_host.assembly import Shared, doors
-from skills_host.auth.credentials import (
-    AnyCredential,
-    TokenCredential,
-)
+from skills_host.auth.credentials import AnyCredential, TokenCredential
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.rotation import Rotation
@@ -31,6 +28,7 @@ from skills_host.configured import (
     configured_skills,
     configured_words,
     credential_in,
+    served_manifests,
     trusts_lab,
     verifier_of,
 )
@@ -46,15 +44,11 @@ from skills_host.store.leases import Leases
 from skills_host.store.observed import ObservedStore
 from skills_host.store.seal import Keys, keys_of
 from skills_host.telemetry import REFUSALS, Telemetry
-from skills_host.transport import (
-    Client,
-    Send,
-    allow_https_or_loopback,
-    allow_loopback,
-)
+from skills_host.transport import Client, Send, allow_https_or_loopback, allow_loopback
 from skills_host.web.front import Front
 from skills_host.web.guard import Guard, answer_errors
 from skills_host.web.health import health
+from skills_host.web.manifests import manifests
 from skills_host.web.metrics import MetricsListener, metrics
 from skills_host.web.receipts import Receipts
 from skills_host.web.server import Listeners, listening, serve_asgi
@@ -126,6 +120,7 @@ class _Host:
         self._reload = reload
         self._credentials = configured_credentials(settings, world, credentials)
         self._lab = trusts_lab(settings, configured_skills(settings))
+        self._manifests = served_manifests(settings)
         self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
         for bot in self._bots.values():
             if isinstance(bot, Root):
@@ -272,6 +267,7 @@ class _Host:
                 app.register_blueprint(door, url_prefix=prefix, name=f"{prefix}:{door.name}")
                 front.add(door, prefix=prefix)
         app.register_blueprint(health(self._probes(keys), self._aids()))
+        app.register_blueprint(manifests(self._manifests))
 
     async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
         """Offer what the host tells of itself, as its settings say."""

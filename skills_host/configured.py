@@ -17,7 +17,7 @@ from skills_host.auth.credentials import AnyCredential, TokenCredential, credent
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.verify import Verifier
 from skills_host.consumer.manifest.model import Manifest
-from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.consumer.manifest.readers import read_manifest, rendered
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
 from skills_host.consumer.routing.reserved import Phrases, ReservedKind
 from skills_host.errors import SettingsError
@@ -36,6 +36,7 @@ __all__ = [
     "configured_skills",
     "configured_words",
     "credential_in",
+    "served_manifests",
     "trusts_lab",
     "verifier_of",
 ]
@@ -128,6 +129,42 @@ def announce_lists(settings: Settings) -> None:
             log.warning("bots.%s: any bot with a token for it may call it", name)
         elif bot.kind == "skill" and not bot.allowed_callers:
             log.warning("bots.%s: allowed_callers is empty, so no bot may call it", name)
+
+
+def served_manifests(settings: Settings) -> dict[str, bytes]:
+    """The manifests of the host's own bots by name, filled in with where and what they are.
+
+    Raises `SettingsError` for one that is not valid then.
+    """
+    return {
+        name: _served(f"bots.{name}.manifest", bot.manifest, _blanks(name, bot, settings))
+        for name, bot in settings.bots.items()
+        if bot.manifest is not None
+    }
+
+
+def _blanks(name: str, bot: BotSettings, settings: Settings) -> dict[str, str]:
+    """What the blanks of a bot's template are filled in with."""
+    base = settings.host.public_url.rstrip("/")
+    prefix = "" if name == settings.default_bot else f"/bots/{name}"
+    return {
+        **{"baseUrl": base, "endpointUrl": f"{base}{prefix}/api/messages"},
+        **{"appId": bot.app_id, "clientId": bot.app_id},
+    }
+
+
+def _served(setting: str, file: str, blanks: Mapping[str, str]) -> bytes:
+    source = f"{setting}: {file}"
+    try:
+        body = rendered(Path(file).read_text(encoding="utf-8-sig"), blanks).encode()
+    except OSError as exc:
+        raise SettingsError(f"{source}: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{source}: not UTF-8") from None
+    except KeyError as exc:
+        raise SettingsError(f"{source}: no value for {exc.args[0]}") from None
+    read_manifest(body, source=source)
+    return body
 
 
 def verifier_of(

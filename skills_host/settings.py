@@ -310,6 +310,7 @@ class BotSettings(Model):
     allowed_callers: tuple[Caller, ...] = ()
     allow_any_caller: bool = False
     allow_emulator: bool = False
+    manifest: str | None = None
     rate: Rate | None = None
 
     @model_validator(mode="after")

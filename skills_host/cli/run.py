@@ -27,8 +27,9 @@ from skills_host.cli.workers import (
     inherited,
     supervised,
 )
+from skills_host.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["run", "with_manifest"]
 
 
 def run(
@@ -51,7 +52,9 @@ def run(
         arguments = ["run", str(file), *named]
         supervised(settings, arguments, count=workers, with_parent=with_parent)
     code = _bot_in(file)
-    bots = {bot or settings.default_bot: code}
+    name = bot or settings.default_bot
+    bots = {name: code}
+    settings = with_manifest(settings, name, file)
     served(
         settings,
         bots,
@@ -59,6 +62,21 @@ def run(
         with_parent=with_parent,
         given=inherited(listener_fd, ready_fd),
     )
+
+
+def with_manifest(settings: Settings, name: str, file: Path) -> Settings:
+    """The settings with the manifest that stands by a bot's file, unless they name one.
+
+    It is `manifests/STEM.json` beside the file or beside its folder.
+    """
+    folder = file.resolve().parent
+    places = [place / "manifests" / f"{file.stem}.json" for place in (folder, folder.parent)]
+    found = next((place for place in places if place.is_file()), None)
+    given = settings.bots.get(name)
+    if found is None or given is None or given.manifest is not None:
+        return settings
+    served = given.model_copy(update={"manifest": str(found)})
+    return settings.model_copy(update={"bots": {**settings.bots, name: served}})
 
 
 def _bot_in(file: Path) -> Bot:

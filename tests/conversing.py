@@ -59,7 +59,7 @@ class Chat:
             name="bot",
             handle=bot.run,
             store=store,
-            connect=lambda audience, *, at_once=False: ReplyBuffer(),
+            connect=lambda audience, **_: ReplyBuffer(),
             channel_scope="scope",
             caller_id="urn:test",
             sealing=Sealing(Keys.generate(), (), purpose=b"test"),

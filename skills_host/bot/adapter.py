@@ -43,9 +43,10 @@ class Connect(Protocol):
     """A channel whose tokens are for this audience: a channel's scope, or a calling bot's app id.
 
     What fails when it is sent `at_once` is the sender's to know; else it may be sent later.
+    `later`, all that is sent is: it must not come before an answer that is under way.
     """
 
-    def __call__(self, audience: str, *, at_once: bool = False) -> Channel: ...
+    def __call__(self, audience: str, *, at_once: bool = False, later: bool = False) -> Channel: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Adapter:
         activity = activity.with_(caller_id=self._caller(identity))
         buffer = None
         if activity.delivery_mode in IN_ANSWER:
-            buffer = ReplyBuffer(self._connect(self.audience(identity)), said=said)
+            buffer = ReplyBuffer(self._connect(self.audience(identity), later=True), said=said)
         turn = self._turn(
             activity,
             identity=identity,
@@ -141,6 +142,9 @@ class Adapter:
         if activity.type == "endOfConversation" and not turn.has_ended:
             await turn.call.end()
         answer = _answer(turn, buffer, failure)
+        if buffer is not None:
+            # What the bot says from now on, in a task of its own, comes after the answer.
+            buffer.close()
         return Outcome(answer, tuple(await turn.unsaved()), has_failed=turn.has_failed)
 
     async def continue_conversation(

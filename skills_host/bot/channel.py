@@ -60,7 +60,8 @@ class Channel(Protocol):
 class ReplyBuffer:
     """The channel of a turn whose replies go into the HTTP answer; `said` hears each at once.
 
-    All but sending is asked of the caller itself (`behind`), if there is one.
+    All but sending is asked of the caller itself (`behind`), if there is one. So is what is sent
+    when the answer has been given: `close`.
     """
 
     def __init__(
@@ -69,9 +70,16 @@ class ReplyBuffer:
         self.activities: list[Activity] = []
         self._behind = behind
         self._said = said
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Put nothing more into the answer."""
+        self._is_closed = True
 
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """Keep the activity; it has no id, since no channel has seen it yet."""
+        if self._is_closed:
+            return await self._caller(key).send(activity, key=key, speaker=speaker)
         self.activities.append(activity)
         self._said(activity)
         return ""

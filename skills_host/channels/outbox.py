@@ -116,12 +116,13 @@ class Outbox:
         self._now = now
         self._seconds = seconds
 
-    def channel(self, audience: str, *, at_once: bool = False) -> Channel:
+    def channel(self, audience: str, *, at_once: bool = False, later: bool = False) -> Channel:
         """The channel whose tokens are for this audience, with the outbox before it.
 
-        What is to be sent `at_once`, by whoever can try again, waits only for what waits already.
+        What is to be sent `at_once`, by whoever can try again, waits only for what waits already;
+        `later`, all of it waits for a moment.
         """
-        return _Outgoing(self, audience, self._connect(audience), at_once)
+        return _Outgoing(self, audience, self._connect(audience), at_once, later)
 
     async def send(
         self,
@@ -130,6 +131,7 @@ class Outbox:
         audience: str,
         channel: Channel,
         at_once: bool,
+        later: bool,
         key: str,
         speaker: str | None,
     ) -> str:
@@ -141,7 +143,7 @@ class Outbox:
         place = self._place(activity, audience)
         ticket = f"{TICKET}{self._new_id()}"
         waiting = Waiting(activity, key, speaker, self._now(), ticket=ticket)
-        if (KIND, place) in await self._store.read([(KIND, place)]):
+        if later or (KIND, place) in await self._store.read([(KIND, place)]):
             await self._put_off(place, waiting)
             return ticket
         try:
@@ -340,6 +342,7 @@ class _Outgoing:
     audience: str
     channel: Channel
     at_once: bool
+    later: bool
 
     async def send(self, activity: Activity, *, key: str, speaker: str | None = None) -> str:
         """Send, now or later."""
@@ -348,6 +351,7 @@ class _Outgoing:
             audience=self.audience,
             channel=self.channel,
             at_once=self.at_once,
+            later=self.later,
             key=key,
             speaker=speaker,
         )

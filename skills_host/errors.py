@@ -66,6 +66,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             400, "the activity lacks a required member", "see the message for the member"
         ),
         "bad-id": Code(400, "an identifier is empty or absurdly long", "ids: 1-1500 characters"),
+        "value-refused": Code(400, "the value does not fit the skill's manifest", "mend the value"),
         "bad-query": Code(
             400, "a parameter of the query has the wrong form", "see the message for the parameter"
         ),
@@ -300,9 +301,6 @@ class StateConflict(SkillsHostError):
 
 class TransportFailed(SkillsHostError):
     """A request got no answer: `unreachable`, `deadline`, `host-not-allowed`, `answer-too-large`.
-
-    What is fetched to be kept has more: `address-not-public`, `redirected`, `bad-status`,
-    `bad-media-type`.
 
     `sent` is False only where the peer surely saw nothing of the request.
     """

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, field
 from skills_host.clouds import Address, Model, canonical_app_id
 
 __all__ = [
+    "Checks",
     "ContextPart",
     "Examples",
     "ExamplesSettings",
@@ -92,6 +93,14 @@ class Grant(Model):
     users: tuple[str, ...] = ()
 
 
+class Checks(StrEnum):
+    """Whether values to and from a skill are held against the schemas in its manifest."""
+
+    OFF = "off"
+    WARN = "warn"
+    ENFORCE = "enforce"
+
+
 class SkillRouting(Model):
     """What users reach a skill by, and what it may do while it has the floor.
 
@@ -101,6 +110,7 @@ class SkillRouting(Model):
     `accepts` lists what it takes beside messages (`event/NAME`, `invoke/NAME`, or a type); None
     means anything. `context` is what it is told of the decision, `max_turns` how many messages it
     may keep the floor for. `fan_out` says that asking it among others has no side effects.
+    `schemas` says what becomes of values that do not fit what its manifest declares.
     """
 
     aliases: tuple[Alias, ...] = Field(default=(), max_length=MOST_PATTERNS)
@@ -115,6 +125,7 @@ class SkillRouting(Model):
     grants: tuple[Grant, ...] = ()
     accepts: tuple[str, ...] | None = None
     fan_out: bool = False
+    schemas: Checks = Checks.WARN
 
 
 class ExamplesSettings(Model):

@@ -22,13 +22,15 @@ from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillAnswer, SkillClient
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
 from skills_host.consumer.hops import CallLoop, Passing, Trails
+from skills_host.consumer.policy import is_for_bot
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.sso import Intercept, oauth_card_of
 from skills_host.consumer.texts import RootTexts, ended_text, filled
+from skills_host.consumer.values import admitted, checked_response, is_refused
 from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
 from skills_host.settings import Delivery, Retry
 
-__all__ = ["Deliveries", "FloorChanged", "is_for_bot"]
+__all__ = ["Deliveries", "FloorChanged"]
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +46,6 @@ MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
 
 class FloorChanged(Exception):
     """The floor changed between reading and taking it; nothing was done."""
-
-
-def is_for_bot(activity: Activity) -> bool:
-    """True for what a skill says to the root's bot and not to the user. Pure."""
-    if activity.type in ("command", "commandResult"):
-        return not (activity.name or "").startswith("application/")
-    return activity.type == "event"
 
 
 @dataclass(slots=True)
@@ -119,6 +114,8 @@ class Deliveries:
         earlier = await turn.effects.called(skill.name, activity)
         if earlier is not None:
             return await self.go_on(turn, earlier, activity)
+        if is_refused(skill, activity, turn=turn):
+            return None
         try:
             await self._trails.check_turn(turn, skill.app_id)
             with self._passing.on(activity, skill=skill.name, turn=turn):
@@ -264,7 +261,8 @@ class Deliveries:
         heard = _Heard(answers_turn=is_invoke and activity is turn.activity)
 
         async def hear(reply: Activity) -> None:
-            await self._heard(turn, conversation, reply, heard)
+            if (fit := admitted(skill, reply)) is not None:
+                await self._heard(turn, conversation, fit, heard)
 
         post = partial(
             self._client.post,
@@ -285,7 +283,7 @@ class Deliveries:
             return None
         for reply in answer.replies:
             await hear(reply)
-        response = _response(turn, answer, heard) if is_invoke else None
+        response = _response(turn, skill, activity, answer, heard) if is_invoke else None
         await self._ended_with(turn, conversation, heard)
         given = None if response is None else (response.status, response.body)
         turn.effects.ended(call, given)
@@ -384,13 +382,15 @@ def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery
     return skill.invoke_delivery if mode is Delivery.NORMAL and activity.type == "invoke" else mode
 
 
-def _response(turn: Turn, answer: SkillAnswer, heard: _Heard) -> InvokeResponse:
+def _response(
+    turn: Turn, skill: Skill, activity: Activity, answer: SkillAnswer, heard: _Heard
+) -> InvokeResponse:
     """The response to an invoke that was posted; that of the turn's own becomes the turn's."""
-    response = turn.invoke_response if heard.answers_turn else heard.response
-    if response is None:
-        response = InvokeResponse(answer.status, answer.body)
-        if heard.answers_turn:
-            turn.invoke_response = response
+    given = turn.invoke_response if heard.answers_turn else heard.response
+    given = given or InvokeResponse(answer.status, answer.body)
+    response = checked_response(skill, activity, given)
+    if heard.answers_turn:
+        turn.invoke_response = response
     return response
 
 

@@ -20,9 +20,10 @@ from skills_host.consumer.conversations import (
     SkillConversation,
     sent_key,
 )
-from skills_host.consumer.delivery import Deliveries, is_for_bot
-from skills_host.consumer.policy import check_declared, check_policy
+from skills_host.consumer.delivery import Deliveries
+from skills_host.consumer.policy import check_declared, check_policy, is_for_bot
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.values import checked
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
 from skills_host.store.records import Change, Put, Store
@@ -109,6 +110,7 @@ class SkillHost:
         conversation = await self.found(handle, identity, operation)
         if skill := self._skills().get(conversation.skill):
             check_declared(skill, activity)
+            activity = checked(skill, activity)
         callback = _Callback(conversation, activity, identity, reply_to_id, turn_key)
         sent: str = await self._tasks.finish(self._sent(callback))
         return sent or self._new_id()

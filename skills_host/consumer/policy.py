@@ -11,7 +11,15 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import NotOffered
 from skills_host.settings import Operation, Policy
 
-__all__ = ["DEFAULTS", "check_declared", "check_policy", "is_declared", "is_listed", "policy_of"]
+__all__ = [
+    "DEFAULTS",
+    "check_declared",
+    "check_policy",
+    "is_declared",
+    "is_for_bot",
+    "is_listed",
+    "policy_of",
+]
 
 # What belongs to every conversation with a skill, whatever it declares.
 _ALWAYS = frozenset({"message", "typing", "trace", "endOfConversation", "invokeResponse"})
@@ -66,3 +74,10 @@ def check_declared(skill: Skill, activity: Activity) -> None:
     if not is_declared(skill.sends, activity):
         named = f"{activity.type}/{activity.name or ''}"[:100]
         raise Denied("activity-not-declared", expected=", ".join(skill.sends or ()), seen=named)
+
+
+def is_for_bot(activity: Activity) -> bool:
+    """True for what a skill says to the root's bot and not to the user. Pure."""
+    if activity.type in ("command", "commandResult"):
+        return not (activity.name or "").startswith("application/")
+    return activity.type == "event"

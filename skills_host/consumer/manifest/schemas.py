@@ -61,10 +61,9 @@ class Schema:
     _validator: jsonschema_rs.Draft7Validator
 
     def complaint(self, value: Any) -> str | None:
-        """Where a value differs and in which keyword, without the value; None if it does not."""
+        """What of the schema a value does not satisfy, without the value; None if nothing."""
         for error in self._validator.iter_errors(value):
-            where = pointer_of(tuple(error.instance_path)) or "/"
-            return f"{where} does not satisfy {error.kind.name}"
+            return f"it does not satisfy {pointer_of(tuple(error.schema_path))}"
         return None
 
 

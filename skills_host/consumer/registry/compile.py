@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
+from skills_host.consumer.manifest.contract import Contract, contract_of
 from skills_host.consumer.manifest.model import Declared, Manifest
 from skills_host.errors import SettingsError
-from skills_host.routing_settings import ContextPart, Grant, Help, Interruption, SkillRouting
+from skills_host.routing_settings import (
+    Checks,
+    ContextPart,
+    Grant,
+    Help,
+    Interruption,
+    SkillRouting,
+)
 from skills_host.settings import (
     Delivery,
     Operation,
@@ -67,9 +75,11 @@ class Skill:
     grants: tuple[Grant, ...] = ()
     accepts: tuple[str, ...] | None = None
     fan_out: bool = False
+    schemas: Checks = Checks.WARN
     sends: tuple[str, ...] | None = None
     draining: bool = False
     manifest: Manifest | None = field(default=None, repr=False, compare=False)
+    contract: Contract | None = field(default=None, repr=False, compare=False)
 
 
 def skills_of(settings: Settings, read: Callable[[str], Manifest]) -> dict[str, Skill]:
@@ -142,6 +152,7 @@ def skill_of(
         retry=given.retry,
         sends=_sends(given, held),
         manifest=manifest,
+        contract=None if given.schemas is Checks.OFF else contract_of(manifest),
         **routing,
     )
 

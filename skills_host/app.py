@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
+from skills_host.administered import admin
 from skills_host.assembly import Shared, doors
 from skills_host.auth.credentials import AnyCredential, TokenCredential
 from skills_host.auth.denials import Denied
@@ -268,6 +269,8 @@ class _Host:
                 front.add(door, prefix=prefix)
         app.register_blueprint(health(self._probes(keys), self._aids()))
         app.register_blueprint(manifests(self._manifests))
+        if self._settings.admin.enabled:
+            app.register_blueprint(admin(shared, registered, keys, noted=self.noted))
 
     async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
         """Offer what the host tells of itself, as its settings say."""

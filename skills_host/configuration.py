@@ -270,6 +270,7 @@ def _checked(settings: Settings) -> Settings:
         if skill.manifest is not None and "://" in skill.manifest:
             raise SettingsError(f"skills.{name}.manifest: expected the path of a file")
     _check_bind(settings.host.bind)
+    _check_admin(settings)
     return _completed(settings)
 
 
@@ -286,6 +287,14 @@ def _check_bind(bind: str) -> None:
     found = BIND.fullmatch(bind)
     if found is None or int(found[2]) > 65535:
         raise SettingsError("host.bind: expected HOST:PORT")
+
+
+def _check_admin(settings: Settings) -> None:
+    admin = settings.admin
+    if admin.enabled and not admin.behind_tls and not is_loopback(settings.host.bind_host):
+        raise SettingsError(
+            "admin.behind_tls: state that TLS ends before the host, or bind a loopback address"
+        )
 
 
 def _completed(settings: Settings) -> Settings:

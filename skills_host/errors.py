@@ -189,11 +189,19 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the skills are not those of the lock file",
             "write the lock file again, if the change is meant",
         ),
-        "import-format": Code(
-            422,
-            "the file is none that settings can be taken over from",
-            "see docs/configuration.md",
+        "bad-body": Code(422, "a member of the body has the wrong form", "see the message"),
+        "bad-header": Code(400, "a header of the request has the wrong form", "see the message"),
+        "precondition-required": Code(
+            428, "a change needs If-Match with the ETag that it starts from", "read it first"
         ),
+        "precondition-failed": Code(412, "it was changed since it was read", "read it again"),
+        "idempotency-reused": Code(
+            422, "the Idempotency-Key was used for another request", "take a new key"
+        ),
+        "idempotency-running": Code(
+            409, "the first request with this Idempotency-Key still runs", "ask again soon"
+        ),
+        "import-format": Code(422, "no settings can be taken over from the file", "see the docs"),
         "coordination-away": Code(
             503,
             "Redis cannot be reached; the host goes on without, and looks by itself",

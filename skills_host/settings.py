@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from skills_host.admin_settings import AdminSettings
 from skills_host.clouds import CLOUDS, Address, AppId, Cloud, Model, canonical_app_id
 from skills_host.registry_settings import RegistrySettings, SkillsFrom
 from skills_host.routing_settings import RoutingSettings, SkillRouting
@@ -25,6 +26,7 @@ from skills_host.routing_settings import RoutingSettings, SkillRouting
 __all__ = [
     "CLOUDS",
     "Address",
+    "AdminSettings",
     "AppId",
     "BotSettings",
     "Cloud",
@@ -391,6 +393,7 @@ class Settings(Model):
     skills: Table[SkillSettings] = Field(default_factory=dict, validate_default=True)
     routing: RoutingSettings = RoutingSettings()
     registry: RegistrySettings = RegistrySettings()
+    admin: AdminSettings = AdminSettings()
 
     @property
     def default_bot(self) -> str:

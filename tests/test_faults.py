@@ -231,6 +231,11 @@ ELSEWHERE = {
     "skill-draining": "tests/consumer/registry/test_live.py",
     "skill-suspended": "tests/consumer/registry/test_live.py",
     "activity-not-declared": "tests/consumer/registry/test_live.py",
+    "admin-token": "tests/admin/test_principals.py",
+    "admin-token-expired": "tests/admin/test_principals.py",
+    "admin-token-revoked": "tests/admin/test_principals.py",
+    "admin-throttled": "tests/admin/test_principals.py",
+    "admin-role": "tests/web/admin/test_roles.py",
 }
 
 

@@ -38,7 +38,7 @@ IDS = {
     "stranger": "c0000000-0000-4000-8000-000000000001",
 }
 MACHINE = Machine("this machine", "its run")
-TABLES = ("bots", "skills", "routing", "metrics", "coordination")
+TABLES = ("bots", "skills", "routing", "metrics", "coordination", "admin")
 CLOUD = {
     "login_url": LAB,
     "entra_metadata": f"{LAB}/common/v2.0/.well-known/openid-configuration",

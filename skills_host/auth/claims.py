@@ -24,6 +24,11 @@ __all__ = [
     "app_id_of",
     "channel_identity",
     "channel_rules",
+    "check_not_anonymous",
+    "checked_issuer",
+    "checked_lifetime",
+    "checked_version",
+    "claim_text",
     "is_skill_claims",
     "skill_identity",
     "skill_rules",
@@ -80,13 +85,13 @@ def app_id_of(claims: Claims) -> str:
 
     Raises `Denied`: `version`, `bad-claim` or `no-app-id`.
     """
-    version = _text(claims, "ver")
+    version = claim_text(claims, "ver")
     if version not in APP_ID_CLAIMS:
         raise Denied("version", expected="1.0 or 2.0", seen=version)
     name = APP_ID_CLAIMS[version]
-    app_id = _canonical(_text(claims, name))
+    app_id = _canonical(claim_text(claims, name))
     if not app_id:
-        raise Denied("no-app-id", expected=f"a UUID as {name}", seen=_text(claims, name))
+        raise Denied("no-app-id", expected=f"a UUID as {name}", seen=claim_text(claims, name))
     return app_id
 
 
@@ -98,7 +103,7 @@ def is_skill_claims(claims: Claims, cloud: Cloud) -> bool:
     if ANONYMOUS in (claims.get("appid"), claims.get("azp")):
         return True
     try:
-        version, audience = _text(claims, "ver"), _text(claims, "aud")
+        version, audience = claim_text(claims, "ver"), claim_text(claims, "aud")
         app_id = app_id_of(claims)
     except Denied:
         return False
@@ -122,10 +127,10 @@ def skill_rules(
 ) -> tuple[Rule, ...]:
     """What a token of Entra's is held to, in this order; see `skill_identity`."""
     return (
-        Rule("authentication", lambda: _check_not_anonymous(claims)),
-        Rule("version", lambda: _checked_version(claims)),
-        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
-        Rule("issuer", lambda: _checked_issuer(claims, cloud.issuers, tenants)),
+        Rule("authentication", lambda: check_not_anonymous(claims)),
+        Rule("version", lambda: checked_version(claims)),
+        Rule("lifetime", lambda: checked_lifetime(claims, now)),
+        Rule("issuer", lambda: checked_issuer(claims, cloud.issuers, tenants)),
         Rule("audience", lambda: _check_audience(claims, bot_app_id)),
         Rule("app id", lambda: app_id_of(claims)),
         Rule("application only", lambda: _check_app_only(claims)),
@@ -135,12 +140,12 @@ def skill_rules(
 def channel_rules(claims: Claims, *, bot_app_id: str, cloud: Cloud, now: float) -> tuple[Rule, ...]:
     """What a channel's token is held to, in this order; see `channel_identity`."""
     return (
-        Rule("authentication", lambda: _check_not_anonymous(claims)),
-        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
+        Rule("authentication", lambda: check_not_anonymous(claims)),
+        Rule("lifetime", lambda: checked_lifetime(claims, now)),
         Rule("issuer", lambda: _checked_channel_issuer(claims, cloud)),
         Rule("audience", lambda: _check_audience(claims, bot_app_id)),
         Rule("application only", lambda: _check_app_only(claims)),
-        Rule("service url", lambda: _text(claims, "serviceurl")),
+        Rule("service url", lambda: claim_text(claims, "serviceurl")),
     )
 
 
@@ -201,21 +206,23 @@ def _emulator(own: str, app_id: str) -> Literal["emulator"]:
     return "emulator"
 
 
-def _checked_version(claims: Claims) -> str:
-    version = _text(claims, "ver")
+def checked_version(claims: Claims) -> str:
+    """The token's version. Raises `Denied("version")`."""
+    version = claim_text(claims, "ver")
     if not version:
         raise Denied("version", expected="1.0 or 2.0")
     return version
 
 
 def _checked_channel_issuer(claims: Claims, cloud: Cloud) -> str:
-    issuer = _text(claims, "iss")
+    issuer = claim_text(claims, "iss")
     if issuer != cloud.channel_issuer:
         raise Denied("issuer", expected=cloud.channel_issuer, seen=issuer)
     return issuer
 
 
-def _text(claims: Claims, name: str) -> str:
+def claim_text(claims: Claims, name: str) -> str:
+    """A claim that is a string, empty where there is none. Raises `Denied("bad-claim")`."""
     value = claims.get(name, "")
     if not isinstance(value, str):
         raise Denied("bad-claim", expected=f"a string as {name}", seen=type(value).__name__)
@@ -235,12 +242,14 @@ def _canonical(text: str) -> str:
     return lowered if UUID_FORM.fullmatch(lowered) and lowered != ZEROS else ""
 
 
-def _check_not_anonymous(claims: Claims) -> None:
+def check_not_anonymous(claims: Claims) -> None:
+    """Raise `Denied("anonymous-off")` for the name that stands for no authentication."""
     if ANONYMOUS in (claims.get("appid"), claims.get("azp")):
         raise Denied("anonymous-off", expected="an app id", seen=ANONYMOUS)
 
 
-def _checked_lifetime(claims: Claims, now: float) -> float:
+def checked_lifetime(claims: Claims, now: float) -> float:
+    """When the token expires. Raises `Denied`: `bad-claim`, `expired`, `not-yet-valid`."""
     if "exp" not in claims:
         raise Denied("bad-claim", expected="seconds as exp")
     expires = _instant(claims, "exp")
@@ -253,10 +262,11 @@ def _checked_lifetime(claims: Claims, now: float) -> float:
     return expires
 
 
-def _checked_issuer(
+def checked_issuer(
     claims: Claims, templates: Iterable[str], tenants: AbstractSet[str]
 ) -> tuple[str, str]:
-    issuer = _text(claims, "iss")
+    """The issuer and its tenant, one of `tenants`. Raises `Denied`: `issuer`, `tenant-binding`."""
+    issuer = claim_text(claims, "iss")
     for template in templates:
         before, _, after = template.partition("{tid}")
         tenant = issuer[len(before) : len(issuer) - len(after)]
@@ -264,15 +274,15 @@ def _checked_issuer(
             break
     else:
         raise Denied("issuer", expected=f"one of {len(tenants)} tenants", seen=issuer)
-    if _canonical(_text(claims, "tid")) != tenant:
-        raise Denied("tenant-binding", expected=tenant, seen=_text(claims, "tid"))
+    if _canonical(claim_text(claims, "tid")) != tenant:
+        raise Denied("tenant-binding", expected=tenant, seen=claim_text(claims, "tid"))
     return issuer, tenant
 
 
 def _check_audience(claims: Claims, bot_app_id: str) -> None:
     if isinstance(claims.get("aud"), list):
         raise Denied("several-audiences", expected=bot_app_id)
-    audience = _text(claims, "aud")
+    audience = claim_text(claims, "aud")
     if not bot_app_id or _canonical(audience) != bot_app_id:
         raise Denied("audience", expected=bot_app_id, seen=audience)
 

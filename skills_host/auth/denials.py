@@ -174,6 +174,27 @@ DENIALS: Mapping[str, Code] = MappingProxyType(
             "a host that trusts a lab authority takes no forwarded requests",
             "call the host directly on its loopback address",
         ),
+        "admin-token": Code(
+            401,
+            "the admin token is not one of this host's",
+            "make one with skills-host admin token add",
+        ),
+        "admin-token-expired": Code(
+            401, "the admin token has expired", "make one with skills-host admin token add"
+        ),
+        "admin-token-revoked": Code(
+            401, "the admin token was revoked", "make one with skills-host admin token add"
+        ),
+        "admin-role": Code(
+            403,
+            "the caller has none of the roles that this needs",
+            "ask somebody who has it, or have the role added",
+        ),
+        "admin-throttled": Code(
+            429,
+            "too many bad admin tokens came from this address",
+            "wait a minute; tokens that were good a while ago still are",
+        ),
         "keys-unavailable": Code(
             503,
             "the authority's signing keys cannot be had at the moment",
@@ -200,6 +221,10 @@ DECIDED_BY: Mapping[str, str] = MappingProxyType(
         "expired": "the clock of this machine",
         "not-yet-valid": "the clock of this machine",
         "forwarded-in-lab": "cloud.lab",
+        "admin-token": "skills-host admin token, admin.entra",
+        "admin-token-expired": "skills-host admin token",
+        "admin-token-revoked": "skills-host admin token",
+        "admin-role": "skills-host admin token, the app roles in Entra",
     }
 )
 """The settings that decide a code, where there are any: the others are rules for everybody."""
@@ -217,6 +242,8 @@ UNSIGNED = frozenset(
         "signature",
         "not-a-skill",
         "forwarded-in-lab",
+        "admin-token",
+        "admin-throttled",
         "keys-unavailable",
     }
 )

@@ -34,6 +34,7 @@ from skills_host.settings import Cloud, canonical_app_id
 from skills_host.transport import allow_loopback
 
 __all__ = [
+    "HEADER_CHARACTERS",
     "Addressed",
     "Door",
     "ParsedToken",

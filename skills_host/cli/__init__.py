@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from skills_host.cli.admin import admin
 from skills_host.cli.allowlist import allowlist
 from skills_host.cli.audit import audit
 from skills_host.cli.cert import cert
@@ -44,6 +45,7 @@ cli.add_typer(grant, name="grant")
 cli.add_typer(allowlist, name="allowlist")
 cli.add_typer(audit, name="audit")
 cli.add_typer(lock, name="lock")
+cli.add_typer(admin, name="admin")
 cli.add_typer(token, name="token")
 cli.add_typer(cert, name="cert")
 cli.add_typer(conversations, name="conversations")

@@ -27,6 +27,7 @@ __all__ = [
     "WrongMethod",
     "answer_errors",
     "answered",
+    "is_proxied",
     "json_answer",
     "json_response",
 ]
@@ -97,7 +98,7 @@ class Guard:
         """
         if with_body:
             self._check_announced(incoming)
-        if self._lab and _is_proxied(incoming):
+        if self._lab and is_proxied(incoming):
             raise Denied("forwarded-in-lab")
         header = incoming.header("authorization")
         identity = await self._verifier.admit(header, door=door, bot_app_id=bot_app_id)
@@ -163,7 +164,8 @@ def _check_type(activity: Activity) -> None:
         raise BadInput("type is missing", code="missing-member")
 
 
-def _is_proxied(incoming: Incoming) -> bool:
+def is_proxied(incoming: Incoming) -> bool:
+    """True if a request says that somebody forwarded it."""
     return any(name == "forwarded" or name.startswith("x-forwarded-") for name in incoming.names())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
-from skills_host.configured import bytes_at, configured_skills
+from skills_host.configured import bytes_at, configured_skills, trusts_lab
+from skills_host.consumer.manifest.fetch import Fetcher
 from skills_host.consumer.manifest.readers import read, read_manifest
 from skills_host.consumer.registry.catalogue import Catalogue
 from skills_host.consumer.registry.compile import Skill, snapshot_of
@@ -14,6 +16,7 @@ from skills_host.consumer.registry.inventory import take_in
 from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
+from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.withdrawal import Withdrawals
 from skills_host.errors import SettingsError
@@ -22,7 +25,7 @@ from skills_host.settings import Settings, SkillSettings
 from skills_host.store.coordination import Coordination
 from skills_host.store.records import Store
 
-__all__ = ["RegisteredSkills", "registry_of", "submissions"]
+__all__ = ["RegisteredSkills", "published", "registry_of", "submissions"]
 
 
 TOPIC = "registry"
@@ -97,6 +100,20 @@ class RegisteredSkills:
     def _tell(self) -> None:
         self._live.wake()
         self._coordination.wake(TOPIC)
+
+
+@asynccontextmanager
+async def published(
+    registry: Registry, settings: Settings, *, now: Callable[[], float]
+) -> AsyncIterator[Published]:
+    """What fetches manifests for a registry, by the same rules for where skills may be."""
+    policy, lab = settings.registry, trusts_lab(settings, configured_skills(settings))
+    fetcher = Fetcher(dev=lab, networks=policy.networks)
+    reading = partial(read, dev=lab, networks=policy.networks)
+    try:
+        yield Published(registry, fetcher, policy=policy, now=now, read=reading)
+    finally:
+        await fetcher.close()
 
 
 def submissions(settings: Settings) -> dict[str, Submission]:

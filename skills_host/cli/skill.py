@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,9 @@ from skills_host.consumer.registry.deeds import Received
 from skills_host.consumer.registry.intake import Submission
 from skills_host.consumer.registry.lifecycle import standing_of
 from skills_host.consumer.registry.records import SkillRecord, Waiver
+from skills_host.consumer.registry.refresh import is_address
 from skills_host.consumer.registry.registry import Registry
+from skills_host.registered import published
 from skills_host.settings import Settings
 
 __all__ = ["skill"]
@@ -67,7 +70,7 @@ def add(
     given, order = registration_at(registration), order_of(actor, reason, dry_run=dry_run)
 
     async def run(registry: Registry, settings: Settings) -> None:
-        sent = await _sent(source, given, endpoint, settings)
+        sent = await _sent(registry, source, given, endpoint, settings)
         found = await registry.add(
             name or registry.name_of(sent),
             sent,
@@ -98,7 +101,7 @@ def revise(
     given, order = registration_at(registration), order_of(actor, reason, dry_run=dry_run)
 
     async def run(registry: Registry, settings: Settings) -> None:
-        sent = await _sent(source, given, endpoint, settings)
+        sent = await _sent(registry, source, given, endpoint, settings)
         found = await registry.revise(
             name, sent, order=order, submit=not draft, sha256=expect_sha256
         )
@@ -206,6 +209,32 @@ def approve(
     with_registry(config, run)
 
 
+@skill.command("refresh")
+def refresh(
+    name: NameArgument,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look whether a skill's manifest has changed where it came from; status 3 if it is gone."""
+    order = order_of(actor, reason)
+
+    async def run(registry: Registry, settings: Settings) -> None:
+        async with published(registry, settings, now=time.time) as source_of:
+            found = await source_of.refresh(name, order=order)
+        if as_json:
+            members = {"skill": skill_members(found.skill), "change": found.change}
+            print_json(members | {"note": found.note})
+        else:
+            changed = f"changed: {found.change}" if found.change else "unchanged"
+            typer.echo(f"{name}: {found.note or changed}")
+        if found.note:
+            raise typer.Exit(Exit.UNREACHABLE)
+
+    with_registry(config, run)
+
+
 @skill.command("remove")
 def remove(
     name: NameArgument,
@@ -282,9 +311,16 @@ _on_skill("release", "Take a skill out of quarantine.")
 
 
 async def _sent(
-    source: str, registration: dict[str, Any], endpoint: str, settings: Settings
+    registry: Registry,
+    source: str,
+    registration: dict[str, Any],
+    endpoint: str,
+    settings: Settings,
 ) -> Submission:
     """What is sent in from an address, or from a file of this machine."""
+    if is_address(source):
+        async with published(registry, settings, now=time.time) as source_of:
+            return await source_of.submission(source, registration=registration, endpoint=endpoint)
     return Submission(_bytes_of(Path(source)), "upload", registration, endpoint)
 
 

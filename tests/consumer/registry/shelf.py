@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from skills_host.consumer.registry.intake import Submission
+from skills_host.consumer.manifest.readers import read
+from skills_host.consumer.registry.intake import Read, Submission
 from skills_host.consumer.registry.records import Actor, Order
 from skills_host.consumer.registry.registry import Registry
 from skills_host.store.records import Store
@@ -55,9 +56,11 @@ def submission(
     return Submission(raw, source, registration)
 
 
-def registry_on(store: Store, *, four_eyes: bool = False) -> Registry:
+def registry_on(store: Store, *, four_eyes: bool = False, read: Read = read) -> Registry:
     """A registry at a time that stands still."""
-    return Registry(store, now=lambda: 1000.0, own_app_ids=frozenset({OWN}), four_eyes=four_eyes)
+    return Registry(
+        store, now=lambda: 1000.0, own_app_ids=frozenset({OWN}), four_eyes=four_eyes, read=read
+    )
 
 
 async def approved(registry: Registry, name: str = "echo", **changes: Any) -> str:

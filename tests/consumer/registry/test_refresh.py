@@ -1,0 +1,154 @@
+"""Manifests sent in from an address, and looked at again there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from skills_host.consumer.manifest.fetch import Fetcher
+from skills_host.consumer.manifest.readers import read
+from skills_host.consumer.registry.changes import ChangeClass
+from skills_host.consumer.registry.records import Trust
+from skills_host.consumer.registry.refresh import Published
+from skills_host.consumer.registry.registry import Registry
+from skills_host.errors import RegistryRefused
+from skills_host.registry_settings import RegistrySettings
+from skills_host.store.records import Store
+from tests.consumer.manifest.test_fetch import Server, said, serving
+from tests.consumer.registry.shelf import (
+    APPROVER,
+    AUTHOR,
+    endpoint,
+    manifest,
+    registry_on,
+    submission,
+)
+
+AT_HOME = endpoint(endpointUrl="http://localhost:1/api/messages")
+
+
+def answer(etag: str = '"1"', **changes: Any) -> bytes:
+    """A manifest as its server gives it."""
+    body = json.dumps(manifest(**({"endpoints": AT_HOME} | changes))).encode()
+    return said("200 OK", body, Content_Type="application/json", ETag=etag)
+
+
+@asynccontextmanager
+async def registered(
+    store: Store, *answers: bytes, **policy: Any
+) -> AsyncIterator[tuple[Registry, Published, Server]]:
+    """A skill that runs, as the first of these answers describes it."""
+    reading, fetcher = partial(read, dev=True), Fetcher(dev=True)
+    registry = registry_on(store, read=reading)
+    rules = RegistrySettings(**policy)
+    published = Published(registry, fetcher, policy=rules, now=lambda: 1000.0, read=reading)
+    async with serving(answers) as server:
+        sent = await published.submission(server.url())
+        await registry.add("echo", sent, order=AUTHOR, submit=True)
+        await registry.approve("echo", order=APPROVER, waivers=("origin",))  # type: ignore[arg-type]
+        yield registry, published, server
+    await fetcher.close()
+
+
+async def test_an_unchanged_source_changes_nothing(store: Store) -> None:
+    async with registered(store, answer(), said("304 Not Modified")) as (registry, published, at):
+        before = await registry.ledger.head()
+        found = await published.refresh("echo", order=AUTHOR)
+
+        assert (found.change, found.note) == (None, "")
+        assert 'If-None-Match: "1"' in at.heads[-1]
+        assert await registry.ledger.head() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "change"),
+    [
+        ({"version": "2.0"}, ChangeClass.DESCRIPTIVE),
+        ({"description": "Something else"}, ChangeClass.ROUTING),
+        ({"endpoints": endpoint(endpointUrl="http://localhost:2/x")}, ChangeClass.SECURITY),
+        ({"activities": {"x": {"type": "event", "name": "x"}}}, ChangeClass.SECURITY),
+    ],
+)
+async def test_what_has_changed_waits_for_approval(
+    store: Store, changes: dict[str, Any], change: ChangeClass
+) -> None:
+    async with registered(store, answer(), answer('"2"', **changes)) as (registry, published, _):
+        running = (await registry.ledger.skill("echo")).active
+
+        found = await published.refresh("echo", order=AUTHOR)
+
+    assert (found.change, found.skill.active) == (change, running)
+    assert found.skill.revisions[-1].trust is Trust.PENDING
+
+
+async def test_other_bytes_of_the_same_content_are_only_that(store: Store) -> None:
+    body = json.dumps(manifest(endpoints=AT_HOME), indent=2).encode()
+    other = said("200 OK", body, Content_Type="application/json")
+    policy = {"auto_approve": ("bytes",)}
+    async with registered(store, answer(), other, **policy) as (registry, published, _):
+        running = (await registry.ledger.skill("echo")).active
+
+        found = await published.refresh("echo", order=AUTHOR)
+
+        assert found.change is ChangeClass.BYTES
+        assert found.skill.active != running
+        assert (await registry.ledger.entries())[-1].actor == "policy"
+
+
+async def test_a_policy_approves_only_what_it_lists(store: Store) -> None:
+    policy = {"auto_approve": ("bytes", "descriptive")}
+    changed = answer('"2"', description="Something else")
+    async with registered(store, answer(), changed, **policy) as (_, published, _at):
+        found = await published.refresh("echo", order=AUTHOR)
+
+    assert found.skill.revisions[-1].trust is Trust.PENDING
+
+
+async def test_drift_that_matters_for_security_can_quarantine(store: Store) -> None:
+    changed = answer('"2"', endpoints=endpoint(endpointUrl="http://localhost:2/x"))
+    policy = {"quarantine_drift": True}
+    async with registered(store, answer(), changed, **policy) as (_, published, _at):
+        found = await published.refresh("echo", order=AUTHOR)
+
+    assert found.skill.quarantine == "refreshed: security"
+
+
+async def test_a_source_that_is_gone_is_a_note_and_nothing_else(store: Store) -> None:
+    async with registered(store, answer(), said("404 Not Found")) as (registry, published, _):
+        before = await registry.ledger.skill("echo")
+
+        found = await published.refresh("echo", order=AUTHOR)
+
+        assert found.skill == before == await registry.ledger.skill("echo")
+        assert "404" in found.note
+        assert "404" in (await registry.ledger.health("echo")).source_note
+
+
+async def test_language_files_are_kept_and_belong_to_the_revision(store: Store) -> None:
+    models = {"en": [{"name": "echo", "contentType": "application/lu", "url": "echo.lu"}]}
+    named = answer(dispatchModels={"languages": models})
+    first, second = (
+        said("200 OK", text, Content_Type="text/plain")
+        for text in (b"# Echo\n- hi", b"# Echo\n- yo")
+    )
+    async with registered(store, named, first, named, second) as (registry, published, _):
+        (file,) = (await registry.show("echo"))[1][0].languages
+        kept = await registry.ledger.blob("echo", file.sha256)
+        found = await published.refresh("echo", order=AUTHOR)
+
+    assert (file.locale, kept) == ("en", b"# Echo\n- hi")
+    assert found.change is ChangeClass.ROUTING
+
+
+async def test_what_was_uploaded_cannot_be_refreshed(store: Store) -> None:
+    async with registered(store, answer()) as (registry, published, _):
+        other = submission(manifest("other", endpoints=AT_HOME), source="upload")
+        await registry.add("other", other, order=AUTHOR)
+
+        with pytest.raises(RegistryRefused, match="not fetched from an address"):
+            await published.refresh("other", order=AUTHOR)

@@ -1,7 +1,7 @@
 """The error tree: every error has a stable code, and every code has one HTTP status.
 
 Refused callers (`Denied`) have a table of their own in `skills_host.auth.denials`; everything else
-that can go wrong is in `CODES` below. `docs/errors.md` is made from both tables by `error_page`.
+that can go wrong is in `CODES` below. `skills_host.error_page` makes a page of both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ __all__ = [
     "UnknownConversation",
     "VersionConflict",
     "error_body",
-    "error_page",
 ]
 
 
@@ -377,30 +376,3 @@ def error_body(error: SkillsHostError, *, receipt: str | None = None) -> dict[st
     if receipt is not None:
         inner["receipt"] = receipt
     return {"error": inner}
-
-
-_PAGE = """\
-# Error codes
-
-<!-- Made from the tables in the code by `python -m tests.test_errors`. -->
-
-Every error answer has the same body, `{{"error": {{"code": …, "message": …, "receipt": …}}}}`, with
-a `receipt` only where there is one. A code means the same for good; a message may change.
-
-## What can go wrong
-
-{codes}
-## Why a caller is refused
-
-{denials}"""
-
-
-def error_page(codes: Mapping[str, Code], denials: Mapping[str, Code]) -> str:
-    """The documentation page of both tables, in Markdown. Pure."""
-    return _PAGE.format(codes=_rows(codes), denials=_rows(denials))
-
-
-def _rows(table: Mapping[str, Code]) -> str:
-    lines = ["| code | status | meaning | what to do |", "|---|---|---|---|"]
-    lines += [f"| `{name}` | {c.status} | {c.meaning} | {c.fix} |" for name, c in table.items()]
-    return "\n".join(lines) + "\n"

@@ -8,7 +8,8 @@ import pytest
 
 from skills_host import errors
 from skills_host.auth.denials import DENIALS
-from skills_host.errors import CODES, Code, SkillsHostError, error_body, error_page
+from skills_host.error_page import error_page
+from skills_host.errors import CODES, Code, SkillsHostError, error_body
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 

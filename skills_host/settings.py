@@ -9,14 +9,8 @@ from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import model_validator as validated
 
 from skills_host.admin_settings import AdminSettings
 from skills_host.clouds import CLOUDS, Address, AppId, Cloud, Model, canonical_app_id
@@ -180,7 +174,7 @@ class MetricsSettings(Model):
     ports: int = Field(default=1, ge=1, le=100)
     token: SecretStr | None = Field(default=None, min_length=16)
 
-    @model_validator(mode="after")
+    @validated(mode="after")
     def _closed_to_strangers(self) -> Self:
         if self.bind is None:
             return self
@@ -253,7 +247,7 @@ class Credential(Model):
         value: SecretStr | None = getattr(self, name)
         return None if value is None else value.get_secret_value()
 
-    @model_validator(mode="after")
+    @validated(mode="after")
     def _one_kind(self) -> Self:
         for name in HIDDEN:
             if self.revealed(name) == "":
@@ -315,13 +309,13 @@ class BotSettings(Model):
     manifest: str | None = None
     rate: Rate | None = None
 
-    @model_validator(mode="after")
+    @validated(mode="after")
     def _wildcard_is_meant(self) -> Self:
         if ("*" in self.allowed_callers) != self.allow_any_caller:
             raise ValueError('allowed_callers = ["*"] and allow_any_caller = true go together')
         return self
 
-    @model_validator(mode="after")
+    @validated(mode="after")
     def _identity_has_a_tenant(self) -> Self:
         kind = self.credential.identity
         if kind in NEEDS_TENANT and self.tenant is None:
@@ -372,7 +366,7 @@ class SkillSettings(SkillRouting):
     sends: tuple[str, ...] | None = None
     lenient: bool | None = None
 
-    @model_validator(mode="after")
+    @validated(mode="after")
     def _one_source(self) -> Self:
         given = (self.manifest, self.endpoint, self.app_id)
         absent = tuple(value is None for value in given)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from skills_host.consumer.manifest.readers import read
 from skills_host.lab.chat import Chat, LabClient, opened_chat
 from skills_host.lab.world import Inhabitant, ProcessWorld, free_port
-from skills_host.transport import Client, allow_loopback
+from skills_host.transport import Client, Request, allow_loopback
 
 pytestmark = pytest.mark.processes
 
@@ -67,3 +68,25 @@ async def test_booking_goes_on_after_a_kill(running: tuple[ProcessWorld, Chat]) 
     assert await said(chat, "yes") == [
         ("booking", "Booked: Lisbon on 2031-05-17. Have a good trip!")
     ]
+
+
+async def test_a_skills_process_serves_its_manifest(running: tuple[ProcessWorld, Chat]) -> None:
+    """Filled in with where it really is, to whoever asks, and not again to who has it."""
+    world, _ = running
+    (booking,) = world.skills
+    send = Client(guard=allow_loopback)
+    address = f"{booking.url}/manifests/booking.json"
+    try:
+        answer = await send(Request("GET", address))
+        head = await send(Request("HEAD", address))
+        tag = {"If-None-Match": answer.headers["etag"]}
+        again = await send(Request("GET", address, tag))
+    finally:
+        await send.close()
+
+    manifest = read(answer.body, dev=True).manifest
+    assert manifest is not None
+    (endpoint,) = manifest.endpoints
+    assert (endpoint.url, endpoint.app_id) == (f"{booking.url}/api/messages", BOOKING_ID)
+    assert (head.status, head.body, head.headers["etag"]) == (200, b"", answer.headers["etag"])
+    assert (again.status, again.body) == (304, b"")

@@ -14,12 +14,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
-import jwt
+from jwt.algorithms import RSAAlgorithm
 
-from skills_host.auth.allowlist import SnapshotSource, check_caller, check_skill
+from skills_host.auth.allowlist import Snapshot, SnapshotSource, check_caller, check_skill
 from skills_host.auth.claims import (
+    SKEW,
     Identity,
     Rule,
     channel_identity,
@@ -51,16 +52,11 @@ KEY_ID_CHARACTERS = 256
 TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
-# Every rule about claims is ours; the library parses and checks the signature.
-SIGNATURE_ONLY: Any = {
-    "verify_aud": False,
-    "verify_exp": False,
-    "verify_iat": False,
-    "verify_iss": False,
-    "verify_jti": False,
-    "verify_nbf": False,
-    "verify_sub": False,
-}
+_KeyT = TypeVar("_KeyT")
+_ValueT = TypeVar("_ValueT")
+
+# Every rule about header and claims is ours; the library checks the signature.
+RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 
 
 class Door(StrEnum):
@@ -107,13 +103,25 @@ def bearer_token(header: str | None) -> str:
     return token
 
 
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """Who was admitted with a token, and all that this was decided by."""
+
+    identity: Identity
+    authority: str
+    key: SigningKey
+    snapshot: Snapshot
+    since: float
+
+
 class Verifier:
     """Admits who may enter and binds what they send to who they are.
 
     `bots` gives for each app id of ours the tenants it belongs to, `emulators` those app ids whose
     bots take tokens that were issued to themselves. Signatures found good are
-    remembered for at most `remember` admitted tokens, until any signing key changes; everything
-    else about a token is checked every time.
+    remembered for at most `remember` admitted tokens, until any signing key changes. Who was
+    admitted is remembered as well, while the token is valid, for as long as its key and the
+    snapshot are the very ones that it was decided by.
     """
 
     def __init__(
@@ -136,19 +144,31 @@ class Verifier:
         self._emulators = frozenset(map(canonical_app_id, emulators))
         self._remember = remember
         self._good: OrderedDict[bytes, ParsedToken] = OrderedDict()
+        self._admitted: OrderedDict[tuple[bytes, Door, str], _Admitted] = OrderedDict()
         self._generation = keys.generation
 
     async def admit(self, header: str | None, *, door: Door, bot_app_id: str) -> Identity:
         """Who calls our bot `bot_app_id` (one of `bots`) at `door`. Raises `Denied`."""
         token = bearer_token(header)
         digest = sha256(token.encode()).digest()
+        mark = (digest, door, bot_app_id)
+        known = self._admitted.get(mark)
+        if known is not None and await self._is_unchanged(known):
+            self._note(self._admitted, mark, known)
+            if digest in self._good:
+                self._good.move_to_end(digest)
+            return known.identity
         parsed = self._good.get(digest) or parsed_token(token)
         is_channel = self.is_channel(parsed.claims, door)
         key = await self.signing_key(parsed, is_channel=is_channel)
         if digest not in self._still_good():
             check_signature(token, key)
+        # Taken before it is asked: a newer one that comes meanwhile decides next time.
+        snapshot, since = self._snapshot(), self._now()
         identity = self.identified(parsed, key, door, bot_app_id)
         self._note_good(digest, parsed)
+        authority = self._authority(is_channel=is_channel)
+        self._note(self._admitted, mark, _Admitted(identity, authority, key, snapshot, since))
         return identity
 
     def bind(self, identity: Identity, activity: Addressed) -> None:
@@ -181,8 +201,7 @@ class Verifier:
 
         Raises `Denied`: `unknown-key` or `keys-unavailable`.
         """
-        authority = self._cloud.channel_metadata if is_channel else self._cloud.entra_metadata
-        return await self._keys.key(authority, parsed.kid)
+        return await self._keys.key(self._authority(is_channel=is_channel), parsed.kid)
 
     def rules(
         self, claims: Mapping[str, Any], *, is_channel: bool, bot_app_id: str
@@ -246,11 +265,27 @@ class Verifier:
             self._good.clear()
         return self._good
 
+    def _authority(self, *, is_channel: bool) -> str:
+        return self._cloud.channel_metadata if is_channel else self._cloud.entra_metadata
+
+    async def _is_unchanged(self, known: _Admitted) -> bool:
+        """True if everything that a token was admitted by is what it was. Raises `Denied`."""
+        # Asked for every time: this is what has the keys fetched again when they are old.
+        key = await self._keys.key(known.authority, known.key.kid)
+        return (
+            key is known.key
+            and self._snapshot() is known.snapshot
+            and known.since <= self._now() < known.identity.expires + SKEW
+        )
+
     def _note_good(self, digest: bytes, parsed: ParsedToken) -> None:
-        self._good[digest] = parsed
-        self._good.move_to_end(digest)
-        if len(self._good) > self._remember:
-            self._good.popitem(last=False)
+        self._note(self._good, digest, parsed)
+
+    def _note(self, noted: OrderedDict[_KeyT, _ValueT], key: _KeyT, value: _ValueT) -> None:
+        noted[key] = value
+        noted.move_to_end(key)
+        if len(noted) > self._remember:
+            noted.popitem(last=False)
 
 
 def parsed_token(token: str) -> ParsedToken:
@@ -258,30 +293,36 @@ def parsed_token(token: str) -> ParsedToken:
 
     Raises `Denied`: `malformed-token`, `algorithm` or `critical-header`.
     """
-    kid = _key_id(_header(token))
-    try:
-        whole = jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.InvalidTokenError, ValueError, RecursionError):
-        raise Denied("malformed-token") from None
-    return ParsedToken(kid, whole["payload"])
+    header, payload, signature = token.split(".")
+    kid = _key_id(_object(header))
+    # Only what is well-formed throughout has its key looked for.
+    _decoded(signature)
+    return ParsedToken(kid, _object(payload))
 
 
-def _header(token: str) -> Mapping[str, Any]:
-    # Read here because the library has one answer for a crit header and for a broken token.
-    text = token.partition(".")[0]
+def _object(segment: str) -> Mapping[str, Any]:
     try:
-        header = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        found = json.loads(_decoded(segment))
     except (ValueError, RecursionError):
         raise Denied("malformed-token") from None
-    if not isinstance(header, dict):
+    if not isinstance(found, dict):
         raise Denied("malformed-token")
-    return header
+    return found
+
+
+def _decoded(segment: str) -> bytes:
+    try:
+        return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        raise Denied("malformed-token") from None
 
 
 def _key_id(header: Mapping[str, Any]) -> str:
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm != ALGORITHM:
         raise Denied("algorithm", expected=ALGORITHM, seen=str(algorithm)[:32])
+    if header.get("b64", True) is not True:
+        raise Denied("malformed-token")
     if "crit" in header:
         raise Denied("critical-header")
     if not isinstance(kid, str) or not 0 < len(kid) <= KEY_ID_CHARACTERS:
@@ -290,11 +331,11 @@ def _key_id(header: Mapping[str, Any]) -> str:
 
 
 def check_signature(token: str, key: SigningKey) -> None:
-    """Raise `Denied("signature")` unless the key signed the token."""
-    try:
-        jwt.decode(token, key.key, algorithms=[ALGORITHM], options=SIGNATURE_ONLY)
-    except jwt.InvalidTokenError:
-        raise Denied("signature", seen=key.kid) from None
+    """Raise `Denied("signature")` unless the key signed the token, which was parsed before."""
+    # The algorithm is ours to say, not the token's: `parsed_token` refuses any other.
+    signed, _, signature = token.rpartition(".")
+    if not RS256.verify(signed.encode("ascii"), key.key, _decoded(signature)):
+        raise Denied("signature", seen=key.kid)
 
 
 def _check_emulated(activity: Addressed) -> None:

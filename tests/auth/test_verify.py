@@ -403,6 +403,46 @@ async def test_a_remembered_token_is_forgotten_when_its_key_changes(world: World
     assert await refusal(world.at_skill_host(token)) == "signature"
 
 
+async def test_who_was_admitted_is_judged_again_by_new_lists(world: World) -> None:
+    """A skill that is taken from the list is refused with the very next request."""
+    token = from_skill()
+    await world.at_skill_host(token)
+    await world.at_skill_host(token)
+    world.lists.snapshot = Snapshot(2, {}, {})
+
+    assert await refusal(world.at_skill_host(token)) == "skill-not-allowed"
+
+
+async def test_who_was_admitted_is_so_for_the_life_of_the_token(world: World) -> None:
+    """Also where the clock was put back before its beginning."""
+    token = from_skill()
+    await world.at_skill_host(token)
+    world.clock.time -= 3600
+    assert await refusal(world.at_skill_host(token)) == "not-yet-valid"
+    world.clock.time += 3600 + 3600 + 299
+    await world.at_skill_host(token)
+    world.clock.time += 1
+
+    assert await refusal(world.at_skill_host(token)) == "expired"
+
+
+async def test_who_was_admitted_is_so_at_one_door_of_one_bot(world: World) -> None:
+    token = from_skill()
+    await world.at_skill_host(token)
+
+    assert await refusal(world.at_messages(token)) == "caller-not-allowed"
+    assert await refusal(world.at_skill_host(token, bot=OTHER_BOT)) == "audience"
+
+
+async def test_who_was_admitted_is_refused_when_the_key_is_withdrawn(world: World) -> None:
+    token = from_skill()
+    await world.at_skill_host(token)
+    world.issuer.publish(CLOUD.entra_metadata, jwk("next"))
+    await world.keys.warm(CLOUD.entra_metadata)
+
+    assert await refusal(world.at_skill_host(token)) == "unknown-key"
+
+
 async def test_only_so_many_tokens_are_remembered(world: World, verified: list[str]) -> None:
     oldest, *others, newest = [from_skill(jti=str(number)) for number in range(5)]
     for token in (oldest, *others, oldest, newest):

@@ -48,7 +48,7 @@ async def cost(town: Town, traffic: Callable[[], tuple[int, int]], text: str) ->
 @pytest.mark.parametrize(
     ("echo", "first", "next", "last"),
     [
-        ({}, (4, 4), (4, 4), (7, 5)),
+        ({}, (3, 4), (3, 4), (5, 5)),
         (EXPECT_REPLIES, (2, 3), (2, 3), (3, 4)),
     ],
 )

@@ -6,7 +6,7 @@ whoever comes late finds that out and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from skills_host.activity import Activity
@@ -22,7 +22,7 @@ from skills_host.consumer.session import KIND as SESSION
 from skills_host.errors import SkillsHostError, UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.settings import Delivery
-from skills_host.store.records import NEW, Change, Delete, Put, Record, Store
+from skills_host.store.records import NEW, Change, Delete, Key, Put, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, decode_members, encode, encode_members
 
@@ -191,15 +191,17 @@ class Conversations:
             changes.append(Put(OWNED, _owned_key(conversation), b"{}", expires=until))
         return conversation, changes
 
-    async def find(self, handle: str, identity: Identity) -> SkillConversation:
-        """The open conversation that this skill was given this handle for.
+    async def find(
+        self, handle: str, identity: Identity, *, known: Mapping[Key, Record] | None = None
+    ) -> SkillConversation:
+        """The open conversation that this skill was given this handle for; `known` if just read.
 
         Raises `UnknownConversation` (unknown or ended) and `Denied` (`not-conversation-owner`).
         """
         check_handle(
             self._keys, handle, host_app_id=identity.bot_app_id, skill_app_id=identity.app_id
         )
-        record = (await self._store.read([(KIND, handle)])).get((KIND, handle))
+        record = (known or await self._store.read([(KIND, handle)])).get((KIND, handle))
         if record is None:
             raise UnknownConversation(code="conversation-ended")
         check_owner(owner_app_id=record.owner, identity=identity)

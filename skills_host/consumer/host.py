@@ -15,6 +15,9 @@ from skills_host.bot.handlers import Handler
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import (
+    KIND as HANDLE,
+)
+from skills_host.consumer.conversations import (
     SENT,
     Conversations,
     SkillConversation,
@@ -26,7 +29,7 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.values import checked
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
-from skills_host.store.records import Change, Put, Store
+from skills_host.store.records import Change, Key, Put, Record, Store
 from skills_host.wire import decode, encode
 
 __all__ = ["SkillHost", "is_for_user"]
@@ -104,10 +107,14 @@ class SkillHost:
         answer, without a second effect.
         """
         turn_key = joined_key("callback", handle, key) if key else ""
-        if turn_key and (first := await self._answered(turn_key, identity)) is not None:
-            return first
+        known = None
+        if turn_key:
+            # One question to the store for both: who answers it waits for a network, maybe.
+            known = await self._store.read([(EFFECT, turn_key), (HANDLE, handle)])
+            if (first := self._answered(known.get((EFFECT, turn_key)), identity)) is not None:
+                return first
         operation = None if activity.type == "endOfConversation" else Operation.SEND
-        conversation = await self.found(handle, identity, operation)
+        conversation = await self.found(handle, identity, operation, known=known)
         if skill := self._skills().get(conversation.skill):
             check_declared(skill, activity)
             activity = checked(skill, activity)
@@ -115,9 +122,8 @@ class SkillHost:
         sent: str = await self._tasks.finish(self._sent(callback))
         return sent or self._new_id()
 
-    async def _answered(self, key: str, identity: Identity) -> str | None:
+    def _answered(self, found: Record | None, identity: Identity) -> str | None:
         """The id that this skill was answered with when it sent the same before."""
-        found = (await self._store.read([(EFFECT, key)])).get((EFFECT, key))
         if found is None or found.owner != identity.app_id:
             return None
         return str(decode(found.body)["id"]) or self._new_id()
@@ -198,13 +204,18 @@ class SkillHost:
         return [Put(EFFECT, callback.key, body, owner=owner, expires=self._now() + KEPT)]
 
     async def found(
-        self, handle: str, identity: Identity, operation: Operation | None
+        self,
+        handle: str,
+        identity: Identity,
+        operation: Operation | None,
+        *,
+        known: Mapping[Key, Record] | None = None,
     ) -> SkillConversation:
         """The skill's own open conversation, if it may do this there; None is always allowed.
 
         Raises `UnknownConversation`, `Denied` and `NotOffered`.
         """
-        conversation = await self._conversations.find(handle, identity)
+        conversation = await self._conversations.find(handle, identity, known=known)
         skill = self._skills().get(conversation.skill)
         if skill is None or skill.app_id != identity.app_id:
             raise Denied(self._barred(conversation.skill))

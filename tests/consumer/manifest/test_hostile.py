@@ -103,7 +103,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(mutated(), st.sampled_from(list(Profile)))
 def test_a_mutated_manifest_crashes_no_reader(data: bytes, profile: Profile) -> None:
     reading = read(data, profile=profile)

@@ -190,7 +190,7 @@ def test_a_fault_does_not_repeat_what_it_found() -> None:
     assert "hush" not in fault(with_endpoint(endpointUrl="https://user:hush@x.example/"))
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(st.binary(max_size=40) | members.map(written).map(str.encode))
 def test_any_bytes_are_a_manifest_or_a_named_fault(data: bytes) -> None:
     reading = read(data)

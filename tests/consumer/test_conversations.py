@@ -13,11 +13,17 @@ import pytest
 from skills_host.auth.claims import Identity
 from skills_host.auth.denials import Denied
 from skills_host.bot.turn import Place
-from skills_host.consumer.conversations import Conversations, Patience, SkillConversation
+from skills_host.consumer.conversations import (
+    Conversations,
+    Patience,
+    SkillConversation,
+    sent_key,
+)
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.settings import Operation, Policy
+from skills_host.store.records import Put
 from skills_host.store.seal import Keys
 from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Request
@@ -271,3 +277,16 @@ async def test_turn_that_lost_the_floor_decides_again(
     assert len(root.ends) == 1
     posts = [r for r in town.send.sent[len(before) :] if r.url.startswith(SKILLS["echo"])]
     assert not posts
+
+
+async def test_what_a_skill_said_last_counts_however_much_it_said(
+    conversations: Conversations, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids do not come in the order of time."""
+    monkeypatch.setattr("skills_host.consumer.conversations.SPOKEN", 2)
+    handle = (await given(conversations, store)).handle
+    for n, at in enumerate((10, 50, 20, 90, 30)):
+        await store.write([Put("sent", sent_key(handle, f"a{n}"), encode({"at": at}))])
+
+    assert await conversations.last_spoken(handle) == 90
+    assert await conversations.last_spoken("another") == 0

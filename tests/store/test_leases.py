@@ -156,3 +156,22 @@ async def test_a_closed_store_claims_nothing(store: Store) -> None:
         await claimed(store)
     with pytest.raises(StoreFailed):
         await store.renew(mine, until=1.0)
+
+
+async def test_sweeping_beside_work_takes_only_what_has_expired(store: Store, clock: Clock) -> None:
+    """Leased and due work stays, however many sweep at once."""
+    old = [Put("old", f"{n:03d}", b"", expires=clock.at) for n in range(50)]
+    work = [Put("work", f"{n:03d}", b"", expires=clock.at + 60, due=0.0) for n in range(20)]
+    await store.write([*old, *work])
+    claimed = await store.claim("work", until=clock.at + 6, limit=10)
+    await asyncio.gather(
+        *(store.expire(clock.at, 20) for _ in range(4)),
+        *(store.write([Put("work", f"new {n}", b"")]) for n in range(10)),
+    )
+    while await store.expire(clock.at, 20):
+        pass
+
+    assert await store.scan("old", limit=99) == []
+    assert len(await store.scan("work", limit=99)) == 30
+    assert len(await store.renew(claimed, until=clock.at + 9)) == 10
+    assert len(await store.claim("work", until=clock.at + 6, limit=99)) == 10

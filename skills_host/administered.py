@@ -9,7 +9,7 @@ from skills_host.admin.principals import Principals
 from skills_host.admin.tokens import AdminTokens
 from skills_host.assembly import Shared
 from skills_host.auth.keys import SigningKeys
-from skills_host.registered import RegisteredSkills
+from skills_host.registered import RegisteredSkills, published
 from skills_host.web.admin.deeds import Administered
 from skills_host.web.admin.door import AdminDoor
 from skills_host.web.guard import Noted
@@ -31,7 +31,11 @@ def admin(
             failures=settings.admin.failures,
             now=now,
         ),
-        given=Administered(registered.registry, lambda: registered.now.snapshot),
+        given=Administered(
+            registered.registry,
+            lambda: registered.now.snapshot,
+            published=lambda: published(registered.registry, settings, now=now),
+        ),
         repetitions=Repetitions(store, now=now),
         noted=noted,
         lab=shared.lab,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.records import (
@@ -82,17 +82,24 @@ class ApproveBody(ReasonBody):
 
 
 class NewRevisionBody(ReasonBody):
-    """A manifest, as the text whose UTF-8 bytes are kept, and what stands beside it.
+    """A manifest, and what stands beside it: its text, whose UTF-8 bytes are kept, or its address.
 
     `registration` has the members of `[skills.NAME]`, `endpoint` names one of the manifest's.
     `sha256` is what the bytes have to have; `submit` puts the revision up for approval at once.
     """
 
-    manifest: Annotated[str, StringConstraints(min_length=1, max_length=MANIFEST_CHARACTERS)]
+    manifest: Annotated[str, StringConstraints(max_length=MANIFEST_CHARACTERS)] = ""
+    url: Long = ""
     registration: dict[str, Any] = Field(default_factory=dict)
     endpoint: Text = ""
     sha256: Annotated[str, StringConstraints(pattern=r"^(|[0-9A-Fa-f]{64})$")] = ""
     submit: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.manifest) == bool(self.url):
+            raise ValueError("give either manifest or url")
+        return self
 
 
 class NewSkillBody(NewRevisionBody):
@@ -197,6 +204,7 @@ class SkillBody(Given):
     grants: tuple[GrantBody, ...]
     dry_run: bool = False
     change: ChangeClass | None = None
+    note: str = ""
     findings: tuple[FindingBody, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -14,8 +15,9 @@ from skills_host.auth.allowlist import Snapshot
 from skills_host.consumer.registry.intake import Submission
 from skills_host.consumer.registry.lifecycle import revision_of
 from skills_host.consumer.registry.records import HealthReport, Order, SkillRecord
+from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Received, Registry
-from skills_host.errors import NotOffered, VersionConflict
+from skills_host.errors import BadInput, NotOffered, VersionConflict
 from skills_host.web.admin.bodies import (
     ApproveBody,
     AuditPage,
@@ -51,7 +53,7 @@ class Administered:
     registry: Registry
     snapshot: Callable[[], Snapshot]
     explain: Callable[[ExplainBody], Awaitable[Mapping[str, Any]]] | None = None
-    refresh: Callable[[str, Order], Awaitable[Received | None]] | None = None
+    published: Callable[[], AbstractAsyncContextManager[Published]] | None = None
     ping: Callable[[str, Order], Awaitable[HealthReport]] | None = None
 
 
@@ -178,23 +180,30 @@ def _unchanged(asked: Asked, tag: str) -> Answer | None:
 
 async def _add(given: Administered, asked: Asked) -> Answer:
     body: NewSkillBody = asked.body
+    sent = await _submission(given, body)
     received = await given.registry.add(
-        body.name, _submission(body), order=asked.order, submit=body.submit, sha256=body.sha256
+        body.name, sent, order=asked.order, submit=body.submit, sha256=body.sha256
     )
     return _received(asked, received, Location=f"{BASE}/skills/{body.name}")
 
 
 async def _revise(given: Administered, asked: Asked) -> Answer:
     body: NewRevisionBody = asked.body
+    sent = await _submission(given, body)
     received = await given.registry.revise(
-        asked.skill, _submission(body), order=asked.order, submit=body.submit, sha256=body.sha256
+        asked.skill, sent, order=asked.order, submit=body.submit, sha256=body.sha256
     )
     digest = received.revision.digest
     where = f"{BASE}/skills/{asked.skill}/revisions/{digest}"
     return _received(asked, received, Location=where)
 
 
-def _submission(body: NewRevisionBody) -> Submission:
+async def _submission(given: Administered, body: NewRevisionBody) -> Submission:
+    if body.url:
+        async with _published(given) as published:
+            return await published.submission(
+                body.url, registration=body.registration, endpoint=body.endpoint
+            )
     return Submission(
         body.manifest.encode(), registration=body.registration, endpoint=body.endpoint
     )
@@ -245,13 +254,20 @@ async def _grants(given: Administered, asked: Asked) -> Answer:
 
 
 async def _refresh(given: Administered, asked: Asked) -> Answer:
+    if asked.order.dry_run:
+        raise BadInput("a refresh has no dry run: see the diff of what it brings", code="bad-query")
     record = await given.registry.ledger.skill(asked.skill)
-    if given.refresh is None:
-        raise NotOffered("this host does not fetch manifests")
     if asked.order.expects not in (None, record.version):
         raise VersionConflict("registry-skill", asked.skill)
-    received = await given.refresh(asked.skill, asked.order)
-    return _skill_answer(asked, record) if received is None else _received(asked, received)
+    async with _published(given) as published:
+        found = await published.refresh(asked.skill, order=asked.order)
+    return _skill_answer(asked, found.skill, change=found.change, note=found.note)
+
+
+def _published(given: Administered) -> AbstractAsyncContextManager[Published]:
+    if given.published is None:
+        raise NotOffered("this host does not fetch manifests")
+    return given.published()
 
 
 async def _ping(given: Administered, asked: Asked) -> Answer:

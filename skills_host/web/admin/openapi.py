@@ -33,6 +33,7 @@ BODY = {
     415: "The body is not announced as JSON",
     422: "A member of the body has the wrong form",
 }
+FETCHED = {502: "The address of the manifest gave none", 504: "It gave none in time"}
 SOME = {501: "This host does not offer it"}
 
 QUERY: dict[str, dict[str, Any]] = {
@@ -157,8 +158,10 @@ def _refusals(route: Route) -> dict[int, str]:
         found |= GUARDED
     if route.body is not None:
         found |= BODY
-    if route.name in ("refresh", "ping", "explain"):
+    if route.name in ("add", "revise", "refresh", "ping", "explain"):
         found |= SOME
+    if route.name in ("add", "revise", "refresh"):
+        found |= FETCHED
     return found
 
 

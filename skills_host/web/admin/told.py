@@ -37,6 +37,7 @@ def skill_told(
     *,
     dry_run: bool = False,
     change: ChangeClass | None = None,
+    note: str = "",
     findings: Iterable[Note] = (),
 ) -> SkillBody:
     """A skill."""
@@ -54,6 +55,7 @@ def skill_told(
         grants=tuple(map(_grant, record.grants)),
         dry_run=dry_run,
         change=change,
+        note=note,
         findings=tuple(map(_finding, findings)),
     )
 

@@ -39,6 +39,9 @@ async def test_every_answer_is_one_that_the_document_knows(desk: Desk, name: str
     def ask(case: Any) -> None:
         path = case.formatted_path.partition(BASE)[2] or case.formatted_path
         body = None if case.body is NOT_SET else case.body
+        if isinstance(body, dict) and body.get("url"):
+            # Nothing is there; whatever else is made up must not be looked for in the network.
+            body = body | {"url": "http://127.0.0.1:9/manifest.json"}
         headers = {key: str(value) for key, value in (case.headers or {}).items()}
         query = "&".join(f"{key}={value}" for key, value in (case.query or {}).items())
         full = f"{path}?{query}" if query else path

@@ -6,7 +6,9 @@ import asyncio
 import json
 
 import pytest
+from quart import Quart
 
+from skills_host.web.server import Listeners, listening, serve_asgi
 from tests.consumer.registry.shelf import manifest
 from tests.web.admin.desk import Desk, problem
 from tests.world import IDS
@@ -263,8 +265,47 @@ async def test_what_this_host_does_not_do_is_said(desk: Desk) -> None:
     await desk.registered("quiet")
 
     assert problem(await desk.ask("POST", "/skills/quiet:ping")) == (501, "not-offered")
-    assert problem(await desk.change("/skills/quiet:refresh")) == (501, "not-offered")
     assert problem(await desk.ask("POST", "/route:explain", {"text": "x"})) == (501, "not-offered")
+
+
+async def test_a_manifest_is_fetched_from_its_address_and_again(desk: Desk) -> None:
+    """By the rules for where skills may be; what runs stays until it is approved."""
+    app = Quart("publisher")
+    text = {"now": json.dumps(manifest("fetched", version="1.0"))}
+
+    @app.get("/manifest.json")
+    async def published() -> tuple[str, int, dict[str, str]]:
+        return text["now"], 200, {"Content-Type": "application/json"}
+
+    with listening("127.0.0.1:0") as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/manifest.json"
+        stop = asyncio.Event()
+        config = Listeners([listener])
+        task = asyncio.create_task(serve_asgi(app, config, shutdown=stop.wait))
+        sent = await desk.ask("POST", "/skills", {"name": "fetched", "url": url})
+        same = await desk.change("/skills/fetched:refresh")
+        text["now"] = json.dumps(manifest("fetched", version="2.0"))
+        dry = await desk.change("/skills/fetched:refresh?dryRun=true")
+        again = await desk.change("/skills/fetched:refresh")
+        stop.set()
+        await task
+    gone = await desk.change("/skills/fetched:refresh")
+
+    assert (sent.status, json.loads(sent.body)["source"]) == (201, url)
+    assert len(json.loads(same.body)["revisions"]) == 1
+    assert problem(dry) == (400, "bad-query")
+    assert [one["trust"] for one in json.loads(again.body)["revisions"]][1:] == ["pending"]
+    assert json.loads(gone.body)["note"]
+
+
+async def test_an_address_where_no_skill_may_be_is_refused(desk: Desk) -> None:
+    """A metadata address is not for anybody to have fetched."""
+    body = {"name": "meta", "url": "http://169.254.169.254/latest"}
+    answer = await desk.ask("POST", "/skills", body)
+    both = await desk.ask("POST", "/skills", body | {"manifest": "{}"})
+
+    assert problem(answer)[0] in (502, 409, 422)
+    assert problem(both) == (422, "bad-body")
 
 
 async def test_pages_follow_each_other(desk: Desk) -> None:

@@ -134,7 +134,7 @@ class _Host:
             store_from_url(settings.store.url, now=world.now), self._telemetry
         )
         host = world.new_id()
-        self._coordination = configured_coordination(settings, name=host)
+        self._coordination = configured_coordination(settings, name=host, telemetry=self._telemetry)
         self._heartbeats = Heartbeats(
             self._store,
             host=host,

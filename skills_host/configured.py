@@ -25,6 +25,7 @@ from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.coordination import Coordination, LocalCoordination
 from skills_host.store.heartbeats import Machine, this_machine
+from skills_host.telemetry import Telemetry
 from skills_host.transport import Send, is_loopback
 
 __all__ = [
@@ -91,7 +92,9 @@ def credential_in(
     )
 
 
-def configured_coordination(settings: Settings, *, name: str) -> Coordination:
+def configured_coordination(
+    settings: Settings, *, name: str, telemetry: Telemetry | None = None
+) -> Coordination:
     """How the process `name` wakes others and is woken, not yet open. Raises `SettingsError`."""
     given = settings.coordination
     if given.url is None:
@@ -99,7 +102,9 @@ def configured_coordination(settings: Settings, *, name: str) -> Coordination:
     # A single process need not carry the client of a server.
     from skills_host.store.redis import RedisCoordination
 
-    return RedisCoordination(given.url.get_secret_value(), prefix=given.prefix, name=name)
+    return RedisCoordination(
+        given.url.get_secret_value(), prefix=given.prefix, name=name, telemetry=telemetry
+    )
 
 
 def configured_skills(settings: Settings) -> dict[str, Skill]:

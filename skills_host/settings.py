@@ -191,6 +191,8 @@ def _redis_address(given: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(given.get_secret_value())
         is_sound = parts.scheme in REDIS and parts.hostname and parts.port != 0
+        # An option in it could turn off what is checked.
+        is_sound = is_sound and not parts.query and not parts.fragment
     except ValueError:
         is_sound = False
     if not is_sound or not re.fullmatch(r"/?|/[0-9]{1,4}", parts.path):

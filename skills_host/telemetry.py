@@ -18,6 +18,7 @@ __all__ = [
     "BOUNDS",
     "BREAKER",
     "CALLS",
+    "COORDINATION",
     "EXPIRES_IN",
     "INSTRUMENTS",
     "LANES",
@@ -106,6 +107,11 @@ CALLS = Instrument(
     ("skill", "outcome"),
     "s",
 )
+COORDINATION = Instrument(
+    "skills_host.coordination.reached",
+    Kind.GAUGE,
+    "Whether other processes are told through Redis: 1, or 0 while it is away.",
+)
 BREAKER = Instrument(
     "skills_host.skill.breaker",
     Kind.GAUGE,
@@ -156,6 +162,7 @@ INSTRUMENTS = (
     REFUSALS,
     CALLS,
     BREAKER,
+    COORDINATION,
     OUTBOX_WAITING,
     OUTBOX_DEAD,
     OUTBOX_OLDEST,

@@ -395,6 +395,8 @@ def test_the_address_of_a_redis_is_taken_and_hidden(url: str) -> None:
         "redis://:hush-hush@127.0.0.1/first",
         "redis://:hush-hush@127.0.0.1/0/1",
         "redis://[hush-hush",
+        "rediss://:hush-hush@127.0.0.1/0?ssl_cert_reqs=none",
+        "redis://:hush-hush@127.0.0.1/0#1",
     ],
 )
 def test_what_is_no_address_of_a_redis_is_refused_unseen(url: str) -> None:

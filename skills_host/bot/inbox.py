@@ -113,9 +113,8 @@ class Inbox:
         if not activity.conversation.id:
             return Answer()
         key = self._key(activity, identity)
-        if key not in self._open and self._rate and not self._adapter.bot.overtakes(activity):
-            # What ends things is never held up.
-            await self._rate.check(activity, identity)
+        if key not in self._open:
+            await self._check_rate(activity, identity)
         task = self._open.get(key)
         if task is None:
             task = self._begun(self._taken(activity, identity, key, hops, said))
@@ -143,6 +142,16 @@ class Inbox:
         """Tell how much there is to do."""
         self._telemetry.set(TURNS_OPEN, len(self._open), self._adapter.name)
         self._telemetry.set(LANES, self._lanes.waiting, self._adapter.name)
+
+    async def _check_rate(self, activity: Activity, identity: Identity) -> None:
+        # What ends things is never held up.
+        if self._rate is None or self._adapter.bot.overtakes(activity):
+            return
+        try:
+            await self._rate.check(activity, identity)
+        except TooBusy as exc:
+            self._telemetry.count(TURNED_AWAY, self._adapter.name, exc.code)
+            raise
 
     def _begun(self, taken: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         try:

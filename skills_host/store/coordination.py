@@ -125,6 +125,10 @@ class Listeners:
         for topic in self.topics():
             self.tell(topic)
 
+    def has(self, topic: str) -> bool:
+        """True if anybody listens to a topic."""
+        return topic in self._of
+
     def topics(self) -> tuple[str, ...]:
         """What anybody listens to."""
         return tuple(self._of)

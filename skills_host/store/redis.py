@@ -14,6 +14,7 @@ from typing import Any
 
 from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.store.coordination import POLL, Heard, Listeners, LocalCoordination, Step, woken
+from skills_host.telemetry import COORDINATION, Telemetry
 
 try:
     from redis.asyncio import Redis
@@ -32,6 +33,7 @@ CALM = 1.0  # seconds after which who waits looks by itself, although it would b
 ATTEMPTS = 20  # of a change that others come between
 HELLO = "hello"  # a topic that nobody tells: whoever listens to nothing can be told nothing
 PING = 1.0  # seconds between two questions whether Redis is there
+SOUND = 10.0  # seconds after which a connection that is lost has been a good one
 QUIET = 4.0  # seconds without any answer after which it is not
 LONGEST_PAUSE = 5.0
 
@@ -72,7 +74,9 @@ class RedisCoordination:
     hold a password. Raises `SettingsError` naming `coordination.url`.
     """
 
-    def __init__(self, url: str, *, prefix: str, name: str) -> None:
+    def __init__(
+        self, url: str, *, prefix: str, name: str, telemetry: Telemetry | None = None
+    ) -> None:
         if Redis is None:
             raise SettingsError("coordination.url: needs the extra redis: skills-host[redis]")
         try:
@@ -83,6 +87,8 @@ class RedisCoordination:
                 socket_connect_timeout=ANSWER_WAIT,
                 retry=Retry(NoBackoff(), 0),
                 client_name="skills-host",
+                # Not every version of the library looks at the name in a certificate by itself.
+                **({"ssl_check_hostname": True} if url.startswith("rediss:") else {}),
             )
         except ValueError:
             raise SettingsError("coordination.url: not the address of a Redis") from None
@@ -92,11 +98,13 @@ class RedisCoordination:
         self._own = LocalCoordination()
         self._prefix = prefix
         self._name = name.encode()
+        self._telemetry = telemetry
         self._listeners = Listeners()
         self._online = False
         self._tried = asyncio.Event()
         self._changed = asyncio.Event()
         self._told: set[str] = set()
+        self._touched: set[str] = set()
         self._topics: dict[bytes, str] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -135,13 +143,19 @@ class RedisCoordination:
     def listen(self, topic: str, heard: Heard) -> Callable[[], None]:
         """Listen to a topic; `heard` is called too when Redis begins to pass it on."""
         stop = self._listeners.add(topic, heard)
-        self._changed.set()
+        self._touch(topic)
 
         def stopped() -> None:
             stop()
-            self._changed.set()
+            self._touch(topic)
 
         return stopped
+
+    def _touch(self, topic: str) -> None:
+        """Have Redis told soon whether anybody listens to a topic."""
+        if self._online:
+            self._touched.add(topic)
+            self._changed.set()
 
     async def change(self, key: str, step: Step, *, seconds: float) -> bytes:
         """Change what all share; this process's own while Redis is away."""
@@ -175,14 +189,15 @@ class RedisCoordination:
 
     async def _run(self) -> None:
         """Stay connected; begin again, with pauses, when the connection is lost."""
-        trial = 0
+        loop, trial = asyncio.get_running_loop(), 0
         while True:
+            begun = loop.time()
             try:
                 await self._live()
             except Exception as exc:
                 # Whatever it was, it is tried again: nobody else would. What the library says may
                 # name the user and the host.
-                trial = 0 if self._online else trial + 1
+                trial = 0 if loop.time() - begun > SOUND else trial + 1
                 self._away(type(exc).__name__)
             self._tried.set()
             await asyncio.sleep(pause_before(trial))
@@ -195,6 +210,11 @@ class RedisCoordination:
             self._online = False
             self._told.clear()
             self._listeners.tell_all()
+        self._note()
+
+    def _note(self) -> None:
+        if self._telemetry is not None:
+            self._telemetry.set(COORDINATION, float(self._online))
 
     async def _live(self) -> None:
         """Pass on what is told here and elsewhere, until that fails."""
@@ -205,6 +225,8 @@ class RedisCoordination:
                 raise TimeoutError
             log.info("Redis is there")
             self._online = True
+            self._note()
+            self._touched = set(self._listeners.topics())
             self._changed.set()
             self._tried.set()
             both = [
@@ -244,10 +266,16 @@ class RedisCoordination:
 
     async def _follow(self, channels: Any) -> None:
         """Have passed on what is listened to, and nothing else."""
-        wanted = {self._channel(topic): topic for topic in (HELLO, *self._listeners.topics())}
-        new = [channel for channel in wanted if channel not in self._topics]
-        old = [channel for channel in self._topics if channel not in wanted]
-        self._topics = wanted
+        touched, self._touched = self._touched, set()
+        new, old = [], []
+        for topic in touched:
+            channel = self._channel(topic)
+            if self._listeners.has(topic) and channel not in self._topics:
+                new.append(channel)
+                self._topics[channel] = topic
+            elif not self._listeners.has(topic) and channel in self._topics:
+                old.append(channel)
+                del self._topics[channel]
         if new:
             await channels.subscribe(*new)
         if old:

@@ -15,6 +15,7 @@ from skills_host.errors import SettingsError, SkillsHostError
 from skills_host.store import coordination, redis
 from skills_host.store.coordination import POLL, Bucket, Coordination, LocalCoordination, woken
 from skills_host.store.redis import CALM, RedisCoordination, pause_before
+from skills_host.telemetry import COORDINATION, Telemetry
 from tests.store.redis import REDIS, Line, line_to_redis, own_prefix
 
 Pair = tuple[Coordination, Coordination]
@@ -194,12 +195,14 @@ def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_one_that_cannot_be_reached_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     """And the password is in no log line."""
-    away = RedisCoordination("redis://u:hunter2@127.0.0.1:1/0", prefix="x", name="here")
+    telemetry, url = Telemetry(), "redis://u:hunter2@127.0.0.1:1/0"
+    away = RedisCoordination(url, prefix="x", name="here", telemetry=telemetry)
     await away.open()
     ear = Ear(away, "a")
     away.wake("a")
 
     assert (await is_away(away), away.patience, ear.times) == (True, POLL, 1)
+    assert [series.value for series in dict(telemetry.recorded())[COORDINATION]] == [0.0]
     await away.close()
     assert "Redis is away" in caplog.text
     assert "hunter2" not in caplog.text + repr(away)
@@ -419,3 +422,10 @@ async def test_without_redis_what_is_shared_is_ones_own(over_line: Pair, line: L
     assert await here.take("b", burst=1, seconds=60.0, now=100.0) == 0.0
     assert await here.take("b", burst=1, seconds=60.0, now=100.0) == 60.0
     assert await there.take("b", burst=1, seconds=60.0, now=100.0) == 60.0
+
+
+def test_the_name_in_a_certificate_is_looked_at() -> None:
+    one = RedisCoordination("rediss://cache.example/0", prefix="x", name="here")
+    kept = one._client.connection_pool.connection_kwargs
+
+    assert (kept["ssl_check_hostname"], kept.get("ssl_cert_reqs", "required")) == (True, "required")

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from skills_host.consumer.manifest.fetch import Fetcher
 
+from skills_host.consumer.manifest.fetch import Fetcher
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.records import Trust

@@ -10,6 +10,7 @@ import typer
 from skills_host.cli.admin import admin
 from skills_host.cli.allowlist import allowlist
 from skills_host.cli.audit import audit
+from skills_host.cli.bundle import export, import_bundle
 from skills_host.cli.cert import cert
 from skills_host.cli.chat import chat
 from skills_host.cli.check import check
@@ -24,6 +25,7 @@ from skills_host.cli.lab import lab
 from skills_host.cli.lock import lock
 from skills_host.cli.manifest import manifest
 from skills_host.cli.outbox import outbox
+from skills_host.cli.ping import ping
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
 from skills_host.cli.skill import skill
@@ -40,6 +42,9 @@ cli = typer.Typer(
 for command in (demo, serve, run, chat, check, doctor, hosts, lab):
     cli.command()(command)
 cli.command("import")(import_)
+skill.command("ping")(ping)
+skill.command("export")(export)
+skill.command("import-bundle")(import_bundle)
 cli.add_typer(skill, name="skill")
 cli.add_typer(grant, name="grant")
 cli.add_typer(allowlist, name="allowlist")

@@ -31,7 +31,7 @@ from skills_host.settings import Settings
 from skills_host.store.address import store_from_url
 from skills_host.transport import Client, Send, allow_https_or_loopback, allow_loopback
 
-__all__ = ["examined"]
+__all__ = ["examined", "network"]
 
 
 async def examined(settings: Settings, world: World) -> list[Row]:
@@ -46,7 +46,7 @@ async def examined(settings: Settings, world: World) -> list[Row]:
         fix = "mend the setting that is named"
         return [Row("settings", Health.FAILED, exc.code, str(exc), fix)]
     rows, credentials = credential_rows(settings, world)
-    async with _network(settings, world, credentials, lab=lab) as (send, keys, sources):
+    async with network(settings, world, credentials, lab=lab) as (send, keys, sources):
         cloud = settings.cloud
         checks: list[Awaitable[Row]] = [
             store_row(store, settings.store.url),
@@ -90,13 +90,14 @@ def _peer_checks(
 
 
 @asynccontextmanager
-async def _network(
+async def network(
     settings: Settings,
     world: World,
     credentials: Mapping[str, AnyCredential],
     *,
     lab: bool,
 ) -> AsyncIterator[tuple[Send, SigningKeys, dict[str, TokenSource]]]:
+    """What checks need to ask others, closed afterwards: token sources by the bots' names."""
     client = Client(guard=allow_loopback if lab else allow_https_or_loopback)
     send = world.send or client
     keys = SigningKeys(send, now=world.now, allow_lab=lab)

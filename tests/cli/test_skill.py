@@ -211,3 +211,34 @@ def test_what_is_no_lock_file_is_refused(folder: Path, text: str) -> None:
     (folder / "skills.lock").write_text(text)
 
     assert "skills.lock" in said("lock", "check", status=Exit.SAID_NO).stderr
+
+
+def test_a_bundle_brings_content_and_no_trust(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+    said("skill", "approve", "echo")
+    digest = as_json("skill", "show", "echo")["active"]
+    (folder / "bundle.json").write_text(said("skill", "export").stdout)
+    said("skill", "retire", "echo")
+    said("skill", "remove", "echo")
+
+    said("skill", "import-bundle", "bundle.json")
+
+    shown = as_json("skill", "show", "echo")
+    assert (shown["active"], shown["revisions"][0]["digest"]) == ("", digest)
+    assert shown["revisions"][0]["trust"] == "pending"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 9, "skills": {}}'])
+def test_what_is_no_bundle_is_refused(folder: Path, text: str) -> None:
+    (folder / "bundle.json").write_text(text)
+
+    said("skill", "import-bundle", "bundle.json", status=Exit.SAID_NO)
+
+
+def test_a_skill_that_cannot_be_reached_is_down(folder: Path) -> None:
+    said("skill", "add", "echo.json")
+
+    result = said("skill", "ping", "echo", status=Exit.UNREACHABLE)
+
+    assert "token-unavailable" in result.stdout
+    assert as_json("skill", "show", "echo")["health"]["note"]

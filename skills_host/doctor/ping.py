@@ -1,0 +1,67 @@
+"""How a skill is: sent the end of a conversation that never was, which every skill understands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skills_host.auth.tokens import TokenSource
+from skills_host.consumer.registry.records import Health, HealthReport
+from skills_host.errors import TokenUnavailable, TransportFailed
+from skills_host.transport import Request, Send
+from skills_host.wire import encode
+
+__all__ = ["pinged"]
+
+SECONDS = 10.0
+
+
+async def pinged(
+    endpoint: str,
+    *,
+    app_id: str,
+    root_app_id: str,
+    host_url: str,
+    source: TokenSource,
+    send: Send,
+    new_id: str,
+    now: float,
+) -> HealthReport:
+    """What the skill at an endpoint says to an end in the throw-away conversation `new_id`.
+
+    Its answer is asked for in place, so that it calls nobody back.
+    """
+    seen = HealthReport(at=now)
+    try:
+        token = await source.token(app_id)
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json; charset=utf-8",
+        }
+        body = _end(app_id, root_app_id, host_url, new_id)
+        answer = await send(Request("POST", endpoint, headers, body, SECONDS))
+    except TokenUnavailable as exc:
+        return replace(seen, note=f"{exc.code}: {exc}")
+    except TransportFailed as exc:
+        return replace(seen, health=Health.DOWN, note=f"{exc.code}: {exc}")
+    if answer.ok:
+        return replace(seen, health=Health.HEALTHY)
+    if answer.status in (401, 403):
+        note = f"it answers {answer.status}: its author has to allow the app id {root_app_id}"
+        return replace(seen, health=Health.UNAUTHORIZED, note=note)
+    return replace(seen, health=Health.DEGRADED, note=f"it answers {answer.status}")
+
+
+def _end(app_id: str, root_app_id: str, host_url: str, new_id: str) -> bytes:
+    return encode(
+        {
+            "type": "endOfConversation",
+            "id": f"{new_id}-end",
+            "channelId": "test",
+            "serviceUrl": host_url,
+            "conversation": {"id": new_id},
+            "from": {"id": root_app_id, "role": "bot"},
+            "recipient": {"id": app_id, "role": "skill"},
+            "deliveryMode": "expectReplies",
+            "code": "userCancelled",
+        }
+    )

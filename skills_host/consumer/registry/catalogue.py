@@ -62,8 +62,12 @@ def wanted_revision(record: SkillRecord) -> str:
     return max(ran, key=lambda one: one.approval.at if one.approval else 0).digest if ran else ""
 
 
-def compiled(record: SkillRecord, revision: Revision) -> Compiled | None:
+def compiled(
+    record: SkillRecord, revision: Revision, languages: Mapping[str, tuple[str, ...]]
+) -> Compiled | None:
     """A skill with its approved revision; None for one that the host need not know.
+
+    `languages` are the texts of its language files by locale.
 
     One that cannot be made from what was approved does not run, and is logged.
     """
@@ -81,7 +85,12 @@ def compiled(record: SkillRecord, revision: Revision) -> Compiled | None:
         return None
     skill = skill_of(record.name, given, revision.manifest, strict=record.origin is Origin.REGISTRY)
     grants = tuple(Grant.model_validate(asdict(grant)) for grant in record.grants)
-    skill = replace(skill, grants=grants, draining=standing is Standing.DRAINING)
+    skill = replace(
+        skill,
+        grants=grants,
+        draining=standing is Standing.DRAINING,
+        languages=languages,
+    )
     barred = _BARRED.get(standing, "")
     return Compiled(record.version, revision.digest, skill, allowed_of(skill), barred)
 

@@ -47,6 +47,7 @@ class Skill:
     `seconds` is its own deadline, `idle_seconds` and `total_seconds` how long it may stay silent
     and have the floor; None for the host's. From `aliases` on, it is as in `SkillRouting`. `sends`
     is what it may send beside messages, None for anything. One that is `draining` begins nothing.
+    `languages` are the texts of its language-understanding files (.lu) by locale.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Skill:
     schemas: Checks = Checks.WARN
     sends: tuple[str, ...] | None = None
     draining: bool = False
+    languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     manifest: Manifest | None = field(default=None, repr=False, compare=False)
     contract: Contract | None = field(default=None, repr=False, compare=False)
 

@@ -133,6 +133,14 @@ class Ledger:
             raise NotRegistered(f"{name[:64]} has no bytes {sha256[:64]}")
         return record.body
 
+    async def languages(self, revision: Revision) -> dict[str, tuple[str, ...]]:
+        """The language files of a revision as texts, by locale; what is not UTF-8 is replaced."""
+        texts: dict[str, tuple[str, ...]] = {}
+        for file in revision.languages:
+            raw = await self.blob(revision.skill, file.sha256)
+            texts[file.locale] = (*texts.get(file.locale, ()), raw.decode("utf-8-sig", "replace"))
+        return texts
+
     async def claims(self, what: str, value: str) -> dict[str, str]:
         """Which skills have a manifest id or an app id, each with its publisher."""
         prefix = claim_key(what, value, "")

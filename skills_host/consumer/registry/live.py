@@ -119,9 +119,12 @@ class LiveCatalogue:
         wanted = {record.name: (record, wanted_revision(record)) for record in records}
         named = [(name, digest) for name, (_, digest) in wanted.items() if digest]
         revisions = await self._ledger.revisions(named)
+        given = [
+            (wanted[revision.skill][0], revision, await self._ledger.languages(revision))
+            for revision in revisions
+        ]
         # In a thread: turns go on meanwhile.
-        pairs = [(wanted[revision.skill][0], revision) for revision in revisions]
-        made = await asyncio.to_thread(lambda: [compiled(*pair) for pair in pairs])
+        made = await asyncio.to_thread(lambda: [compiled(*one) for one in given])
         return {one.skill.name: one for one in made if one is not None}
 
     async def _take(self, found: dict[str, Compiled], epoch: int) -> None:

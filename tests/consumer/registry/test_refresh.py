@@ -13,22 +13,28 @@ import pytest
 from skills_host.consumer.manifest.fetch import Fetcher
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.changes import ChangeClass
+from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.records import Trust
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.errors import RegistryRefused
 from skills_host.registry_settings import RegistrySettings
+from skills_host.settings import Settings
 from skills_host.store.records import Store
 from tests.consumer.manifest.test_fetch import Server, said, serving
 from tests.consumer.registry.shelf import (
     APPROVER,
     AUTHOR,
+    OWN,
     endpoint,
     manifest,
     registry_on,
     submission,
 )
 
+HOST = Settings.model_validate(
+    {"bots": {"root": {"kind": "root", "app_id": OWN, "credential": {"secret": "s"}}}}
+)
 AT_HOME = endpoint(endpointUrl="http://localhost:1/api/messages")
 
 
@@ -140,7 +146,10 @@ async def test_language_files_are_kept_and_belong_to_the_revision(store: Store) 
         (file,) = (await registry.show("echo"))[1][0].languages
         kept = await registry.ledger.blob("echo", file.sha256)
         found = await published.refresh("echo", order=AUTHOR)
+        live = LiveCatalogue(registry.ledger, HOST)
+        await live.load()
 
+    assert live.now.skills["echo"].languages == {"en": ("# Echo\n- hi",)}
     assert (file.locale, kept) == ("en", b"# Echo\n- hi")
     assert found.change is ChangeClass.ROUTING
 

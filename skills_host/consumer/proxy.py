@@ -167,6 +167,8 @@ class ChannelProxy:
 
     async def _created(self, question: Question, identity: Identity) -> ChannelAnswer:
         skill = self._skill_of(identity, Operation.CREATE)
+        if skill.draining:
+            raise Denied("skill-draining")
         wanted = NewConversation.parse(question.body)
         owned, _ = await self._conversations.owned(
             identity.app_id, tenant=wanted.tenant, limit=LISTED

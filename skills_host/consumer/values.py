@@ -7,6 +7,7 @@ import logging
 from skills_host.activity import Activity
 from skills_host.bot.channel import InvokeResponse
 from skills_host.bot.turn import Turn
+from skills_host.consumer.policy import is_declared
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import BadInput, error_body
 from skills_host.routing_settings import Checks
@@ -62,6 +63,9 @@ def checked(skill: Skill | None, activity: Activity) -> Activity:
 
 def admitted(skill: Skill | None, reply: Activity) -> Activity | None:
     """The same of what came in an answer; None for what is refused, which nobody gets to see."""
+    if skill is not None and not is_declared(skill.sends, reply):
+        log.warning("skill %s does not declare that it sends %s", skill.name, reply.type)
+        return None
     try:
         return checked(skill, reply)
     except BadInput:

@@ -13,6 +13,7 @@ import pytest
 import skills_host.app
 from skills.booking import bot as booking
 from skills.echo import bot as echo
+from skills_host import Activity, Bot, Root, Turn
 from skills_host.consumer.registry.intake import Submission
 from skills_host.consumer.registry.lock import lock_text, locked_of
 from skills_host.consumer.registry.records import Actor, Order
@@ -65,7 +66,7 @@ async def start(town: Town, root: Witness | None = None) -> None:
 
 
 async def start_root(
-    town: Town, root: Witness | None = None, *, base: str = ROOT, **host: Any
+    town: Town, root: Root | None = None, *, base: str = ROOT, **host: Any
 ) -> None:
     toml = {
         "host": {"skills": "registry", "public_url": ROOT} | host,
@@ -232,3 +233,29 @@ async def test_nothing_is_dropped_while_skills_change(empty_town: Town) -> None:
         await changing
 
     assert answers == [["Echo: echo"]] * 20
+
+
+async def test_what_is_undeclared_is_not_heard_in_an_answer_either(empty_town: Town) -> None:
+    heard: list[str] = []
+    root = Root()
+
+    @root.on_event("known")
+    @root.on_event("other")
+    async def on_event(turn: Turn) -> None:
+        heard.append(turn.activity.name or "")
+
+    skill = Bot()
+
+    @skill.on_message
+    async def on_message(turn: Turn) -> None:
+        for name in ("known", "other"):
+            await turn.send(Activity.make("event", name=name))
+        await turn.send("done")
+
+    await empty_town.start_skill("echo", skill)
+    await start_root(empty_town, root)
+    async with registry_of_town(empty_town) as registry:
+        await register(registry, sends=["event/known"], delivery="expectReplies")
+        await seen(empty_town, "echo", "done")
+
+    assert set(heard) == {"known"}

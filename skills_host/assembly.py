@@ -20,11 +20,15 @@ from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Patience
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.dialog import SkillDialogs
+from skills_host.consumer.fanout import FanOut
 from skills_host.consumer.hops import Trails
 from skills_host.consumer.host import SkillHost
 from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.routes import Routes
+from skills_host.consumer.routing.chain import routers_of
+from skills_host.consumer.routing.model import ModelRouter
 from skills_host.consumer.watch import Ender, Watch
 from skills_host.registered import RegisteredSkills
 from skills_host.settings import Callbacks, Rate, Settings
@@ -87,22 +91,18 @@ def _root_doors(
     app_id = shared.settings.bots[name].app_id
     conversations = _conversations(shared, app_id)
     calls = OpenCalls()
-    deliveries = _deliveries(shared, root, conversations, calls, tokens, host_url, app_id)
+    client = _client(shared, tokens, app_id)
+    deliveries = _deliveries(shared, root, conversations, calls, client, host_url, app_id)
     dialogs = SkillDialogs(
         skills=shared.registered.skills,
         conversations=conversations,
         calls=calls,
         deliveries=deliveries,
         texts=root.texts,
+        now=shared.now,
     )
     root.serve_with(dialogs)
-    orchestrator = Orchestrator(
-        root,
-        skills=shared.registered.skills,
-        conversations=conversations,
-        dialogs=dialogs,
-        deliveries=deliveries,
-    )
+    orchestrator = _orchestrator(shared, root, conversations, dialogs, deliveries, client, host_url)
     adapter = _adapter(shared, name, root, orchestrator.run, tokens)
     host = SkillHost(
         adapter,
@@ -131,6 +131,46 @@ def _root_doors(
     shared.watch.enders[app_id] = ender.look_at
     door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
     return [door, _messages(shared, name, adapter)]
+
+
+def _orchestrator(
+    shared: Shared,
+    root: Root,
+    conversations: Conversations,
+    dialogs: SkillDialogs,
+    deliveries: Deliveries,
+    client: SkillClient,
+    host_url: str,
+) -> Orchestrator:
+    fan_out = FanOut(
+        conversations=conversations,
+        client=client,
+        deliveries=deliveries,
+        dialogs=dialogs,
+        host_url=host_url,
+        seconds=lambda skill: skill.seconds or shared.settings.host.limits.skill_seconds,
+    )
+    routes = Routes(
+        root,
+        skills=shared.registered.skills,
+        conversations=conversations,
+        dialogs=dialogs,
+        deliveries=deliveries,
+        fan_out=fan_out,
+        now=shared.now,
+    )
+    return Orchestrator(
+        root,
+        skills=shared.registered.skills,
+        conversations=conversations,
+        dialogs=dialogs,
+        deliveries=deliveries,
+        known=shared.registered.known,
+        routers=routers_of(shared.settings.routing, root.router, _model(shared)),
+        routes=routes,
+        now=shared.now,
+        log_text=shared.settings.routing.log_text,
+    )
 
 
 def _conversations(shared: Shared, app_id: str) -> Conversations:
@@ -169,15 +209,12 @@ def _patience(shared: Shared) -> Patience:
     return Patience(limits.idle_seconds, limits.total_seconds)
 
 
-def _deliveries(
-    shared: Shared,
-    root: Root,
-    conversations: Conversations,
-    calls: OpenCalls,
-    tokens: TokenSource,
-    host_url: str,
-    app_id: str,
-) -> Deliveries:
+def _model(shared: Shared) -> ModelRouter | None:
+    settings = shared.settings.routing.model
+    return None if settings is None else ModelRouter(shared.send, settings, now=shared.now)
+
+
+def _client(shared: Shared, tokens: TokenSource, app_id: str) -> SkillClient:
     limits = shared.settings.host.limits
     breakers = Breakers(
         app_id,
@@ -194,6 +231,18 @@ def _deliveries(
         telemetry=shared.telemetry,
     )
     shared.measures.append(client.measure)
+    return client
+
+
+def _deliveries(
+    shared: Shared,
+    root: Root,
+    conversations: Conversations,
+    calls: OpenCalls,
+    client: SkillClient,
+    host_url: str,
+    app_id: str,
+) -> Deliveries:
     return Deliveries(
         root,
         texts=root.texts,
@@ -204,7 +253,7 @@ def _deliveries(
         tasks=shared.tasks,
         host_url=host_url,
         now=shared.now,
-        trails=Trails(shared.keys, app_id, limits.hops, conversations),
+        trails=Trails(shared.keys, app_id, shared.settings.host.limits.hops, conversations),
         intercept=lambda: root.intercept,
         former=lambda name: _former(shared, name),
     )

@@ -18,6 +18,8 @@ from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
+from skills_host.consumer.routing.known import KnownSkills
+from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals
 from skills_host.errors import SettingsError
 from skills_host.registry_settings import SkillsFrom
@@ -55,6 +57,7 @@ class RegisteredSkills:
         self._live = LiveCatalogue(Ledger(store, now=now), settings, locked=self._locked)
         self._withdrawals = Withdrawals(store, self._live, now=now)
         self._coordination = coordination
+        self.known = KnownSkills(self.skills, settings.routing)
         self.registry = registry_of(settings, store, now=now, lab=lab, changed=self._tell)
 
     @property
@@ -75,6 +78,7 @@ class RegisteredSkills:
             await take_in(self.registry.ledger, self._sent, now=self._now)
             await self._check_lock()
             await self._live.load()
+            check_patterns(self.skills())
 
     async def run(self) -> None:
         """Take up what changes, until cancelled."""
@@ -85,11 +89,16 @@ class RegisteredSkills:
             await self._live.run()
         finally:
             stop()
+            await self.known.close()
 
     async def withdraw(self) -> None:
-        """End conversations of skills that may not be used any more; a round of the host."""
+        """End conversations of skills that may not be used any more; a round of the host.
+
+        What is new is taken up for routing too, before the next message needs it.
+        """
         if self._has_roots:
             await self._withdrawals.look()
+            await self.known.look()
 
     async def _check_lock(self) -> None:
         if self._locked is not None:

@@ -105,11 +105,12 @@ class SkillRouting(Model):
     """What users reach a skill by, and what it may do while it has the floor.
 
     `aliases` address it (`@alias`), `phrases` are said anywhere in a message, `patterns` are RE2
-    expressions over the whole folded message, `examples` what users say for it, `example_files`
+    expressions found anywhere in it in any case, `examples` what users say for it, `example_files`
     `.lu` files or texts with one example a line. `grants` are alternatives; none means everyone.
     `accepts` lists what it takes beside messages (`event/NAME`, `invoke/NAME`, or a type); None
     means anything. `context` is what it is told of the decision, `max_turns` how many messages it
-    may keep the floor for. `fan_out` says that asking it among others has no side effects.
+    may keep the floor for. `fan_out` says that asking it among others has no side effects,
+    `suspend` that it waits where the user goes to another, and asks again after that.
     `schemas` says what becomes of values that do not fit what its manifest declares.
     """
 
@@ -125,6 +126,7 @@ class SkillRouting(Model):
     grants: tuple[Grant, ...] = ()
     accepts: tuple[str, ...] | None = None
     fan_out: bool = False
+    suspend: bool = False
     schemas: Checks = Checks.WARN
 
 
@@ -189,7 +191,6 @@ class RoutingSettings(Model):
     into the log of decisions; without it only their length.
     """
 
-    locale: str = "en"
     fallback: str = ""
     log_text: bool = False
     words: Mapping[LocaleTag, WordSettings] = Field(default_factory=dict)

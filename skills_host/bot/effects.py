@@ -131,8 +131,9 @@ class Effects:
         return self._put(key, encode(value))
 
     async def routed(self) -> Call | None:
-        """The call that routing made in an earlier run of the turn."""
-        return next((call for call in await self._calls() if call.routed), None)
+        """The last call that routing made in an earlier run of the turn."""
+        routed = [call for call in await self._calls() if call.routed]
+        return max(routed, key=lambda call: call.number, default=None)
 
     async def called(self, skill: str, activity: Activity) -> Call | None:
         """The call with which an earlier run of the turn posted this activity."""

@@ -135,6 +135,7 @@ class Turn:
         self.has_ended = False
         self.has_failed = False
         self._posted: set[tuple[str, ...]] = set()
+        self._kept: list[Change] = []
         self._store = store
         self._hooks = hooks
         self._fence = fence
@@ -252,12 +253,16 @@ class Turn:
         """Answer the invoke of this turn; `status` is an HTTP status from 200 to 599."""
         self.invoke_response = InvokeResponse(status, body)
 
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Write these records with what the turn writes next."""
+        self._kept.extend(changes)
+
     async def unsaved(self) -> list[Change]:
         """The changes that are not in the store yet, to be written with the turn's answer."""
         await self.call.located()
         scopes = (self.state, self.call, self.user)
         changed = [change for scope in scopes for change in scope.changes()]
-        return [*changed, *self.effects.forgotten()]
+        return [*changed, *self._kept, *self.effects.forgotten()]
 
     async def save(self, also: Sequence[Change] = ()) -> None:
         """Write changed state and `also`, all or nothing.
@@ -269,9 +274,9 @@ class Turn:
         scopes = (self.state, self.call, self.user)
         state = [change for scope in scopes for change in scope.changes()]
         changes = [*also, *state]
-        if not changes:
+        if not changes and not self._kept:
             return
-        beside = [*self.effects.changes(), *filter(None, [self._fence])]
+        beside = [*self._kept, *self.effects.changes(), *filter(None, [self._fence])]
         try:
             versions = await self._store.write([*changes, *beside])
         except VersionConflict as exc:
@@ -284,6 +289,7 @@ class Turn:
         for scope in scopes:
             scope.saved(changes, versions[: len(changes)])
         self.effects.saved()
+        self._kept.clear()
 
     async def reviewed(self, activity: Activity) -> Activity | None:
         """An activity that goes out as part of something else, as the hooks leave it; None if they

@@ -7,28 +7,29 @@ whoever comes late finds that out and does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
 from skills_host.bot.turn import Place
+from skills_host.consumer.conversation import Card, Floor, Patience, SkillConversation
 from skills_host.consumer.handle import check_handle, is_handle, new_handle
 from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.session import IDLE, Session, ended, started
 from skills_host.consumer.session import KIND as SESSION
+from skills_host.consumer.session import ActiveSkill, Session, ended, heard, started
 from skills_host.errors import SkillsHostError, UnknownConversation, VersionConflict
-from skills_host.reference import ConversationReference
 from skills_host.settings import Delivery
-from skills_host.store.records import NEW, Change, Delete, Key, Put, Record, Store
+from skills_host.store.records import Change, Delete, Key, Put, Record, Store
 from skills_host.store.seal import Keys
-from skills_host.wire import decode, decode_members, encode, encode_members
+from skills_host.wire import decode, encode
 
 __all__ = [
     "KIND",
     "SENT",
+    "Card",
     "TELLING",
     "Conversations",
     "Floor",
@@ -38,89 +39,12 @@ __all__ = [
 ]
 
 KIND = "handle"
+CARD = "card"
 OWNED = "owned"
 SENT = "sent"
 ATTEMPTS = 5
 TELLING = 30.0  # seconds after which another process tells of an end
 SPOKEN = 1000  # activities of a conversation that are looked through at once
-
-
-@dataclass(frozen=True, slots=True)
-class SkillConversation:
-    """What a handle leads to: the user's conversation, and the only skill that may use it.
-
-    `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
-    `delivery` is known only where the floor was just given. `ending` is the code with which the
-    host ends it, from when that is decided until everybody is told.
-    """
-
-    handle: str
-    skill: str
-    skill_app_id: str
-    host_app_id: str
-    place: Place
-    since: float
-    closed: bool = False
-    ending: str = ""
-    delivery: Delivery | None = None
-
-    def encode(self) -> bytes:
-        """The conversation as it is stored, under its handle."""
-        texts = {
-            "skill": self.skill,
-            "skillAppId": self.skill_app_id,
-            "hostAppId": self.host_app_id,
-            "audience": self.place.audience,
-            "session": self.place.session,
-            "since": self.since,
-            "closed": self.closed,
-            "ending": self.ending,
-            "hops": self.place.hops,
-        }
-        members = {name: encode(value) for name, value in texts.items()}
-        return encode_members(members | {"reference": self.place.reference.encode()})
-
-    @classmethod
-    def parse(cls, handle: str, body: bytes) -> SkillConversation:
-        """The conversation from its own `encode()`."""
-        members = decode_members(body)
-        reference = ConversationReference.parse(members.pop("reference"))
-        stored = {name: decode(raw) for name, raw in members.items()}
-        return cls(
-            handle,
-            stored["skill"],
-            stored["skillAppId"],
-            stored["hostAppId"],
-            Place(reference, stored["audience"], stored["session"], tuple(stored.get("hops", ()))),
-            stored["since"],
-            stored["closed"],
-            stored.get("ending", ""),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """A session as it was read: `version` is what the next write of it expects."""
-
-    key: str
-    session: Session = IDLE
-    version: int = NEW
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long, in seconds, a skill may have the floor with nothing said, and altogether."""
-
-    idle: float
-    total: float
-
-    def of(self, skill: Skill) -> Patience:
-        """The skill's own, where it has any."""
-        return Patience(skill.idle_seconds or self.idle, skill.total_seconds or self.total)
-
-    def ends(self, *, since: float, heard: float) -> float:
-        """When it is over for a conversation that began at `since`, and was alive at `heard`."""
-        return min(since + self.total, heard + self.idle)
 
 
 class Conversations:
@@ -150,20 +74,38 @@ class Conversations:
         key = (SESSION, session)
         return _floor(session, (await self._store.read([key])).get(key))
 
+    async def entered(self, session: str, answers: str) -> tuple[Floor, Card | None]:
+        """Who has the floor, and which skill sent what is answered, as far as that is known."""
+        keys = ((SESSION, session), (CARD, joined_key(session, answers)))
+        records = await self._store.read(keys)
+        found = records.get(keys[1])
+        card = None if found is None else Card(**decode(found.body))
+        return _floor(session, records.get(keys[0])), card
+
     def given(
-        self, floor: Floor, skill: Skill, place: Place, *, delivery: Delivery | None = None
+        self,
+        floor: Floor,
+        skill: Skill,
+        place: Place,
+        *,
+        delivery: Delivery | None = None,
+        said: str = "",
+        tried: tuple[str, ...] = (),
     ) -> tuple[SkillConversation, list[Change]]:
         """The conversation in which `skill` has the floor, and the changes that give it to it.
 
         A skill that has it already keeps its handle and its delivery; where the user is gets
-        brought up to date.
+        brought up to date. `said` is the message that it gets, `tried` who has declined that.
         """
         now = self._now()
         session, active = floor.session, floor.session.active
         if active is None or active.skill != skill.name or not self._is_of(active.handle, skill):
             handle = self._new_handle(skill)
-            session = started(session, skill=skill.name, handle=handle, now=now, delivery=delivery)
-            active = session.active
+            beginning = ActiveSkill(skill.name, handle, now, delivery, int(bool(said)), said, tried)
+            session = started(session, beginning)
+        else:
+            session = heard(session, said=said)
+        active = session.active
         assert active is not None  # noqa: S101 - for the type checker
         handle, chosen = active.handle, active.delivery and Delivery(active.delivery)
         conversation = SkillConversation(
@@ -177,7 +119,7 @@ class Conversations:
         )
         until = now + self._lifetime
         changes: list[Change] = [
-            Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until),
+            self.remembered(floor, session),
             Put(
                 KIND,
                 handle,
@@ -235,17 +177,40 @@ class Conversations:
             active = floor.session.active
             if with_floor and active is not None and active.skill == skill.name:
                 return active.handle
-            takes = with_floor and active is None
-            basis = floor if takes else Floor(place.session)
-            conversation, changes = self.given(basis, skill, place)
-            if not takes:
-                changes = [change for change in changes if change.kind != SESSION]
+            if with_floor and active is None:
+                conversation, changes = self.given(floor, skill, place)
+            else:
+                conversation, changes = self.beside(skill, place)
             try:
                 await self._store.write(changes)
             except VersionConflict:
                 continue
             return conversation.handle
         raise VersionConflict(SESSION, place.session)
+
+    def beside(self, skill: Skill, place: Place) -> tuple[SkillConversation, list[Change]]:
+        """A new conversation with a skill that does not have the floor, and the changes for it."""
+        conversation, changes = self.given(Floor(place.session), skill, place)
+        return conversation, [change for change in changes if change.kind != SESSION]
+
+    async def take(self, floor: Floor, conversation: SkillConversation) -> bool:
+        """Give the floor to a skill in a conversation that it has; False if it has changed."""
+        active = ActiveSkill(conversation.skill, conversation.handle, conversation.since)
+        session = started(floor.session, active)
+        try:
+            await self._store.write([self.remembered(floor, session)])
+        except VersionConflict:
+            return False
+        return True
+
+    def declined(
+        self, place: Place, skill: Skill | None, handle: str, said: str
+    ) -> SkillConversation | None:
+        """A conversation that a skill has left by declining what was said, as it was ended."""
+        if skill is None:
+            return None
+        ids = (skill.name, skill.app_id, self._host_app_id)
+        return SkillConversation(handle, *ids, place, self._now(), closed=True, said=said)
 
     async def owned(
         self, skill_app_id: str, *, tenant: str = "", after: str = "", limit: int
@@ -276,6 +241,21 @@ class Conversations:
         active = _floor(session, records.get(keys[1])).session.active
         chosen = active.delivery if active is not None and active.handle == handle else None
         return replace(conversation, delivery=Delivery(chosen) if chosen else None)
+
+    def remembered(self, floor: Floor, session: Session) -> Put:
+        """The change that stores another session in the place of the one that was read."""
+        until = self._now() + self._lifetime
+        return Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until)
+
+    def shown(
+        self, conversation: SkillConversation, activity: Activity, activity_id: str
+    ) -> list[Change]:
+        """The changes that record whose a card is, so that what it submits goes there."""
+        if not activity_id or activity.raw("attachments") in (None, b"[]"):
+            return []
+        key = joined_key(conversation.place.session, activity_id)
+        body = encode({"skill": conversation.skill, "handle": conversation.handle})
+        return [Put(CARD, key, body, expires=self._now() + self._lifetime)]
 
     def sent(self, handle: str, skill_app_id: str, activity_id: str) -> list[Change]:
         """The changes that record that a skill sent an activity."""
@@ -311,7 +291,7 @@ class Conversations:
                 await self._store.write([*closed, *also])
             except VersionConflict:
                 continue
-            return conversation
+            return _left(conversation, floor.session)
         raise VersionConflict(KIND, handle)
 
     async def all_told(self, conversation: SkillConversation) -> None:
@@ -352,9 +332,7 @@ class Conversations:
         ]
         after = ended(floor.session, handle=conversation.handle)
         if after != floor.session:
-            changes.append(
-                Put(SESSION, floor.key, after.encode(), expects=floor.version, expires=until)
-            )
+            changes.append(self.remembered(floor, after))
         return changes
 
     def _is_of(self, handle: str, skill: Skill) -> bool:
@@ -390,6 +368,15 @@ def _owned_key(conversation: SkillConversation) -> str:
         tenant.lower() if isinstance(tenant, str) else "",
         conversation.handle,
     )
+
+
+def _left(conversation: SkillConversation, session: Session) -> SkillConversation:
+    """A conversation that ends, with what its session knew of it."""
+    active = session.active
+    if active is None or active.handle != conversation.handle:
+        return conversation
+    back = session.waiting[-1].skill if session.waiting else ""
+    return replace(conversation, said=active.said, tried=active.tried, resumes=back)
 
 
 def _floor(key: str, record: Record | None) -> Floor:

@@ -7,57 +7,55 @@ is open: callbacks, an end among them, come meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from skills_host.activity import Activity
 from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
-from skills_host.bot.effects import Call, mark_of
+from skills_host.bot.effects import Call
 from skills_host.bot.handlers import Bot
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.client import SkillAnswer, SkillClient
+from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
 from skills_host.consumer.hops import CallLoop, Passing, Trails
 from skills_host.consumer.policy import is_for_bot
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.sso import Intercept, oauth_card_of
+from skills_host.consumer.replay import kept
+from skills_host.consumer.said import (
+    DECLINED,
+    END_CODES,
+    Heard,
+    call_of,
+    is_decline,
+    mode_of,
+    pass_on,
+    response_of,
+)
+from skills_host.consumer.sso import Intercept, dealt_with
 from skills_host.consumer.texts import RootTexts, ended_text, filled
-from skills_host.consumer.values import admitted, checked_response, is_refused
+from skills_host.consumer.values import admitted, is_refused
 from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
 from skills_host.settings import Delivery, Retry
 
-__all__ = ["Deliveries", "FloorChanged"]
+__all__ = ["Declines", "Deliveries", "FloorChanged"]
 
 log = logging.getLogger(__name__)
 
-_END_CODES = {
-    "deadline": "botTimedOut",
-    "interrupted": "interrupted",
-    "call-loop": "callLoop",
-    "too-many-hops": "tooManyHops",
-}
 # What a skill answers that is at another address, or has another list, than its settings say.
 MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
 
 
+Declines = Callable[[Turn, SkillConversation], Awaitable[bool]]
+"""Finds another skill for what one has declined; False if there is nothing to find one for."""
+
+
 class FloorChanged(Exception):
     """The floor changed between reading and taking it; nothing was done."""
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What came back while a skill was posted to; the end is acted upon when all is said.
-
-    `answers_turn` if the response to what was posted is the response to the turn's own invoke.
-    """
-
-    answers_turn: bool
-    end: Activity | None = None
-    response: InvokeResponse | None = None
 
 
 class Deliveries:
@@ -92,6 +90,7 @@ class Deliveries:
         self._intercept = intercept
         self._passing = Passing()
         self._former = former
+        self.declines: Declines | None = None
 
     async def forward(
         self,
@@ -102,13 +101,14 @@ class Deliveries:
         *,
         delivery: Delivery | None = None,
         routed: bool = False,
+        tried: tuple[str, ...] = (),
     ) -> InvokeResponse | None:
         """Post an activity, by default the turn's own, to the skill, which has the floor then.
 
-        `routed` if nothing but routing decided so. The response, if it is an invoke that was
-        answered; the turn's own is answered with it. Raises `FloorChanged` before anything was
-        sent. Where bots call each other in a circle, or too many have passed it on, nothing is
-        posted: the user is told, and the caller gets an end.
+        `routed` if nothing but routing decided so, after other skills have `tried`. The response,
+        if it is an invoke that was answered; the turn's own is answered with it. Raises
+        `FloorChanged` before anything was sent. Where bots call each other in a circle, or too many
+        have passed it on, nothing is posted: the user is told, and the caller gets an end.
         """
         activity = activity or turn.activity
         earlier = await turn.effects.called(skill.name, activity)
@@ -119,7 +119,7 @@ class Deliveries:
         try:
             await self._trails.check_turn(turn, skill.app_id)
             with self._passing.on(activity, skill=skill.name, turn=turn):
-                return await self._forwarded(turn, skill, floor, activity, delivery, routed)
+                return await self._forwarded(turn, skill, floor, activity, delivery, routed, tried)
         except CallLoop as exc:
             await self._refused(turn, skill, floor, activity, exc)
             return None
@@ -132,24 +132,18 @@ class Deliveries:
         activity: Activity,
         delivery: Delivery | None,
         routed: bool,
+        tried: tuple[str, ...],
     ) -> InvokeResponse | None:
         conversation, changes = self._conversations.given(
-            floor, skill, turn.place, delivery=delivery
+            floor, skill, turn.place, delivery=delivery, said=kept(activity), tried=tried
         )
-        call = Call(
-            turn.effects.next(),
-            skill.name,
-            conversation.handle,
-            mark_of(activity),
-            since=self._now(),
-            routed=routed,
-        )
+        call = call_of(turn, conversation, activity, now=self._now(), routed=routed)
         try:
             # In one write with the state that the turn changed.
             await turn.save([*changes, turn.effects.begun(call)])
         except VersionConflict as exc:
             raise FloorChanged from exc
-        return await self._posted(turn, skill, conversation, call, activity)
+        return await self.posted(turn, skill, conversation, call, activity)
 
     async def _refused(
         self, turn: Turn, skill: Skill, floor: Floor, activity: Activity, loop: CallLoop
@@ -162,10 +156,10 @@ class Deliveries:
         if activity is turn.activity and activity.type == "invoke":
             turn.respond(loop.status)
         text = filled(self._texts.looped, title=skill.title)
-        await self._ended_for_all(turn, text, skill.name, _END_CODES[loop.code])
+        await self._ended_for_all(turn, text, skill.name, END_CODES[loop.code])
         if not turn.has_ended:
             # Whatever the root's bot made of it: else the caller would pass on the next word too.
-            await turn.end(code=_END_CODES[loop.code])
+            await turn.end(code=END_CODES[loop.code])
 
     async def go_on(self, turn: Turn, call: Call, activity: Activity) -> InvokeResponse | None:
         """Go on with a call that an earlier run of the turn has begun.
@@ -176,29 +170,54 @@ class Deliveries:
         turn.effects.resumed(call)
         skill = self._skills().get(call.skill)
         conversation = await self._conversations.resumed(turn.session, call.handle)
+        if call.failed == DECLINED and self.declines is not None:
+            declined = self._conversations.declined(turn.place, skill, call.handle, kept(activity))
+            if declined is not None:
+                await self.declines(turn, declined)
+            return None
         if call.done:
             return None if call.response is None else InvokeResponse(*call.response)
         if skill is not None and call.failed:
             await self._told_of(turn, skill, call.failed)
         elif skill is not None and conversation is not None:
             if skill.retry is Retry.SAFE:
-                return await self._posted(turn, skill, conversation, call, activity)
+                return await self.posted(turn, skill, conversation, call, activity)
             if not await self._conversations.has_spoken(call.handle, since=call.since):
                 failure = SkillFailed(code="interrupted")
                 await self._failed(turn, skill, conversation, call, failure)
         return None
 
-    async def ended(self, turn: Turn) -> None:
+    async def ended(self, turn: Turn, conversation: SkillConversation) -> None:
         """Tell the root's bot that a skill is done, and the user if so configured.
 
         A root that is itself a skill, and has no code for ends, passes the end on to its caller.
+        What a skill declines goes to another one instead, and a skill that waited asks again.
         """
+        if self.declines is not None and is_decline(turn.activity):
+            if await self.declines(turn, conversation):
+                return
+        await self._told_end(turn)
+        await self.back(turn, conversation)
+
+    async def back(self, turn: Turn, conversation: SkillConversation) -> None:
+        """Let the skill that has the floor again after an end ask its question once more."""
+        skill = self._skills().get(conversation.resumes)
+        if skill is None:
+            return
+        floor = await self._conversations.floor(turn.session)
+        if floor.session.active is None or floor.session.active.skill != skill.name:
+            return
+        with suppress(FloorChanged):
+            asks = turn.as_said(Activity.make("event", name="repromptDialog"))
+            await self.forward(turn, skill, floor, asks)
+
+    async def _told_end(self, turn: Turn) -> None:
         handled = await self._bot.handled(turn)
         skill = self._skills().get(turn.speaker or "")
         if skill is not None and skill.texts.ended:
             await turn.send(skill.texts.ended)
         if not handled:
-            await _pass_on(turn)
+            await pass_on(turn)
 
     async def synthetic_end(
         self, turn: Turn, skill: str, code: str, *, climbs: bool = False
@@ -209,24 +228,13 @@ class Deliveries:
         """
         with turn.about(end_of_conversation(code=code), skill):
             if not await self._bot.handled(turn) and climbs:
-                await _pass_on(turn)
+                await pass_on(turn)
 
     async def intercepted(
         self, turn: Turn, conversation: SkillConversation, activity: Activity
     ) -> bool:
-        """True if the root's hook dealt with an OAuth card, so that the user need not see it.
-
-        A hook that fails has not dealt with it.
-        """
-        intercept = self._intercept()
-        if intercept is None or oauth_card_of(activity) is None:
-            return False
-        try:
-            with turn.about(activity, conversation.skill):
-                return await intercept(turn, turn.activity)
-        except Exception as exc:
-            log.exception("the hook on OAuth cards failed: %s", type(exc).__name__)
-            return False
+        """True if the root's hook dealt with an OAuth card, so that the user need not see it."""
+        return await dealt_with(self._intercept(), turn, activity, speaker=conversation.skill)
 
     def tell_skill(
         self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
@@ -241,7 +249,7 @@ class Deliveries:
         )
         self._tasks.follow(self._told(skill, outgoing, conversation.handle))
 
-    async def _posted(
+    async def posted(
         self,
         turn: Turn,
         skill: Skill,
@@ -249,7 +257,7 @@ class Deliveries:
         call: Call,
         activity: Activity,
     ) -> InvokeResponse | None:
-        mode = _mode(skill, conversation.delivery, activity)
+        mode = mode_of(skill, conversation.delivery, activity)
         outgoing = addressed_to_skill(
             activity,
             conversation_id=conversation.handle,
@@ -258,7 +266,7 @@ class Deliveries:
         )
         turn.note_posted(activity)
         is_invoke = activity.type == "invoke"
-        heard = _Heard(answers_turn=is_invoke and activity is turn.activity)
+        heard = Heard(answers_turn=is_invoke and activity is turn.activity)
 
         async def hear(reply: Activity) -> None:
             if (fit := admitted(skill, reply)) is not None:
@@ -283,14 +291,21 @@ class Deliveries:
             return None
         for reply in answer.replies:
             await hear(reply)
-        response = _response(turn, skill, activity, answer, heard) if is_invoke else None
-        await self._ended_with(turn, conversation, heard)
+        response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
+        await self._ended_with(turn, conversation, heard, call)
         given = None if response is None else (response.status, response.body)
         turn.effects.ended(call, given)
         return response
 
+    async def passed_on(
+        self, turn: Turn, conversation: SkillConversation, replies: Sequence[Activity]
+    ) -> None:
+        """Pass on what a skill has answered, but an end and the response to an invoke."""
+        for reply in replies:
+            await self._heard(turn, conversation, reply, Heard(answers_turn=False))
+
     async def _heard(
-        self, turn: Turn, conversation: SkillConversation, reply: Activity, heard: _Heard
+        self, turn: Turn, conversation: SkillConversation, reply: Activity, heard: Heard
     ) -> None:
         """Pass on one reply that came with the answer; an end in the middle stops nothing."""
         if reply.type == "endOfConversation":
@@ -303,13 +318,20 @@ class Deliveries:
             if is_for_bot(reply):
                 await self._bot.handled(turn)
             elif not await self.intercepted(turn, conversation, reply):
-                await turn.relay(reply, reply_to_id=turn.reference.activity_id)
+                sent = await turn.relay(reply, reply_to_id=turn.reference.activity_id)
+                turn.keep(self._conversations.shown(conversation, reply, sent))
 
-    async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: _Heard) -> None:
+    async def _ended_with(
+        self, turn: Turn, conversation: SkillConversation, heard: Heard, call: Call
+    ) -> None:
         end = heard.end
-        if end is not None and await self._conversations.end(turn.session, conversation.handle):
+        if end is None:
+            return
+        noted = [turn.effects.begun(replace(call, failed=DECLINED))] if is_decline(end) else []
+        ended = await self._conversations.end(turn.session, conversation.handle, also=noted)
+        if ended is not None:
             with turn.about(end, conversation.skill):
-                await self.ended(turn)
+                await self.ended(turn, ended)
 
     async def _failed(
         self,
@@ -329,7 +351,7 @@ class Deliveries:
             )
         else:
             log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
-        code = _END_CODES.get(failure.code, "channelFailed")
+        code = END_CODES.get(failure.code, "channelFailed")
         failed = turn.effects.begun(replace(call, failed=code))
         ended = await self._conversations.end(turn.session, conversation.handle, also=[failed])
         if ended is None:
@@ -337,6 +359,7 @@ class Deliveries:
         if code != "channelFailed":
             self.tell_skill(turn, skill, conversation, code=code)
         await self._told_of(turn, skill, code)
+        await self.back(turn, ended)
 
     def known(self, name: str) -> Skill | None:
         """A skill, also one that may not be used any more: it can still be told of an end."""
@@ -350,6 +373,7 @@ class Deliveries:
         if skill is not None:
             self.tell_skill(turn, skill, conversation, code=code)
         await self._ended_for_all(turn, filled(text, title=title), conversation.skill, code)
+        await self.back(turn, conversation)
 
     async def _told_of(self, turn: Turn, skill: Skill, code: str) -> None:
         """Tell the user and the root's bot that a skill cannot be used."""
@@ -374,27 +398,3 @@ class Deliveries:
             await self._client.post(skill, end, conversation_id=handle)
         except SkillsHostError as exc:
             log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
-
-
-def _mode(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:
-    """How the answers to this activity come back; only in an answer can an invoke's be seen."""
-    mode = chosen or skill.delivery
-    return skill.invoke_delivery if mode is Delivery.NORMAL and activity.type == "invoke" else mode
-
-
-def _response(
-    turn: Turn, skill: Skill, activity: Activity, answer: SkillAnswer, heard: _Heard
-) -> InvokeResponse:
-    """The response to an invoke that was posted; that of the turn's own becomes the turn's."""
-    given = turn.invoke_response if heard.answers_turn else heard.response
-    given = given or InvokeResponse(answer.status, answer.body)
-    response = checked_response(skill, activity, given)
-    if heard.answers_turn:
-        turn.invoke_response = response
-    return response
-
-
-async def _pass_on(turn: Turn) -> None:
-    """Tell the caller of a root that is itself a skill about an end that nobody handled."""
-    end = turn.activity
-    await turn.end(end.value, code=end.code or "completedSuccessfully", text=end.text)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from skills_host.activity import Activity
 from skills_host.bot.channel import InvokeResponse
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.session import ActiveSkill
+from skills_host.consumer.said import call_of
+from skills_host.consumer.session import ActiveSkill, resumed, suspended
 from skills_host.consumer.texts import RootTexts, filled
 from skills_host.errors import VersionConflict
 from skills_host.settings import Delivery
+from skills_host.store.records import Change
 
 __all__ = ["SkillDialogs"]
 
@@ -34,12 +36,14 @@ class SkillDialogs:
         calls: OpenCalls,
         deliveries: Deliveries,
         texts: RootTexts,
+        now: Callable[[], float],
     ) -> None:
         self._skills = skills
         self._conversations = conversations
         self._calls = calls
         self._deliveries = deliveries
         self._texts = texts
+        self._now = now
 
     # What a root's code may do
 
@@ -90,12 +94,72 @@ class SkillDialogs:
         """Cancel the skill that has the floor and begin another."""
         return await self.begin(turn, skill, activity, delivery=delivery)
 
+    async def switch(
+        self,
+        turn: Turn,
+        skill: str,
+        activity: Activity | None = None,
+        *,
+        tried: tuple[str, ...] = (),
+    ) -> InvokeResponse | None:
+        """Give the floor to a skill as routing does, and send it `activity`.
+
+        A skill that may be suspended waits until that one ends, and is asked to reprompt then; any
+        other is cancelled. A skill that waits already goes on where it was. `KeyError` for a skill
+        that is not registered.
+        """
+        registered = self._skills()[skill]
+        for _ in range(2 * ATTEMPTS):
+            floor = await self._conversations.floor(turn.session)
+            active = floor.session.active
+            if active is not None and active.skill != skill:
+                left = suspended(floor.session) if self._may_wait(active) else None
+                if left is None:
+                    await self.cancel(turn)
+                    continue
+                floor = replace(floor, session=left)
+            with suppress(FloorChanged):
+                return await self._deliveries.forward(
+                    turn, registered, floor, activity, routed=True, tried=tried
+                )
+        raise VersionConflict("session", turn.session)
+
+    def _may_wait(self, active: ActiveSkill) -> bool:
+        skill = self._skills().get(active.skill)
+        return skill is not None and skill.suspend
+
+    async def suspend(self, turn: Turn) -> bool:
+        """Let the skill that has the floor wait until `resume`; False if it cannot.
+
+        None may have the floor and wait already: at most two have been begun and not ended.
+        """
+        for _ in range(ATTEMPTS):
+            floor = await self._conversations.floor(turn.session)
+            left = suspended(floor.session)
+            if left is None:
+                return False
+            with suppress(VersionConflict):
+                await turn.save([self._conversations.remembered(floor, left)])
+                return True
+        raise VersionConflict("session", turn.session)
+
     async def reprompt(self, turn: Turn) -> None:
         """Let the skill that has the floor ask its question again; nothing if none has."""
         await self._to_active(turn, Activity.make("event", name="repromptDialog"))
 
     async def resume(self, turn: Turn) -> None:
-        """Go back to the skill after something else was talked about: it asks again."""
+        """Go back to the skill after something else was talked about: it asks again.
+
+        One that waits gets the floor, if no skill has it.
+        """
+        for _ in range(ATTEMPTS):
+            floor = await self._conversations.floor(turn.session)
+            back = resumed(floor.session)
+            if back is None:
+                break
+            with suppress(VersionConflict):
+                await turn.save([self._conversations.remembered(floor, back)])
+                break
         await self.reprompt(turn)
 
     async def send(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
@@ -123,7 +187,7 @@ class SkillDialogs:
         key = turn.effects.next()
         earlier = await turn.effects.earlier(key)
         if earlier is not None:
-            return ActiveSkill(**earlier["cancelled"])
+            return ActiveSkill.of(earlier["cancelled"])
         active = (await self._conversations.floor(turn.session)).session.active
         if active is None:
             return None
@@ -148,6 +212,37 @@ class SkillDialogs:
         title = active.skill if skill is None else skill.title
         await turn.send(filled(self._texts.unavailable, title=title))
         await self._deliveries.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
+
+    async def aside(
+        self, turn: Turn, skill: Skill, activity: Activity | None = None, *, handle: str = ""
+    ) -> InvokeResponse | None:
+        """Post an activity to a skill without giving it the floor, as in `Deliveries.forward`.
+
+        In the conversation of `handle`, if that is still open; else in one for this alone.
+        """
+        activity = activity or turn.activity
+        earlier = await turn.effects.called(skill.name, activity)
+        if earlier is not None:
+            return await self._deliveries.go_on(turn, earlier, activity)
+        conversation = None
+        if handle:
+            conversation = await self._conversations.resumed(turn.session, handle)
+        is_new = conversation is None
+        changes: list[Change] = []
+        if conversation is None:
+            conversation, changes = self._conversations.beside(skill, turn.place)
+        call = call_of(turn, conversation, activity, now=self._now(), routed=True)
+        await turn.save([*changes, turn.effects.begun(call)])
+        response = await self._deliveries.posted(turn, skill, conversation, call, activity)
+        if is_new:
+            await self.finish(turn, skill, conversation)
+        return response
+
+    async def finish(self, turn: Turn, skill: Skill, conversation: SkillConversation) -> None:
+        """End a conversation that has done what it was for, if it is open, and tell its skill."""
+        closed = await self._conversations.end(turn.session, conversation.handle)
+        if closed is not None:
+            self._deliveries.tell_skill(turn, skill, closed, code="completedSuccessfully")
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
         outgoing = turn.as_said(activity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, received_in
@@ -173,6 +174,7 @@ class SkillHost:
                 noted += self._conversations.sent(
                     conversation.handle, conversation.skill_app_id, sent
                 )
+                noted += self._conversations.shown(conversation, activity, sent)
             # Not with the turn's state: a conflict there would leave the skill without it.
             await self._store.write(noted)
 
@@ -193,7 +195,7 @@ class SkillHost:
         )
         if ended is None:
             raise UnknownConversation(code="conversation-ended")
-        tell = self._deliveries.ended
+        tell = partial(self._deliveries.ended, conversation=ended)
         await self._turn(conversation, tell, identity, callback.activity, key=callback.key)
 
     def _noted(self, callback: _Callback, sent: str) -> list[Change]:

@@ -2,79 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from skills_host.activity import Activity
-from skills_host.bot.handlers import Bot
-from skills_host.bot.turn import Turn, spoken
-from skills_host.consumer.conversations import Conversations, Floor
+from skills_host.bot.effects import Call
+from skills_host.bot.turn import Turn
+from skills_host.consumer.conversations import Card, Conversations, Floor, SkillConversation
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.dialog import SkillDialogs
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.routing.reserved import Phrases, ReservedKind, ReservedWords
-from skills_host.consumer.routing.route import RouteKind, is_reserved, route
-from skills_host.consumer.sso import Intercept
-from skills_host.consumer.texts import RootTexts, filled, introduced
+from skills_host.consumer.replay import kept, said_again, text_of
+from skills_host.consumer.root import Root
+from skills_host.consumer.routes import Routes
+from skills_host.consumer.routing.chain import RouterStep, decide
+from skills_host.consumer.routing.decision import RouteDecision, RouteKind
+from skills_host.consumer.routing.grants import asker_of, is_granted, visible_to
+from skills_host.consumer.routing.known import KnownSkills
+from skills_host.consumer.routing.reserved import Reserved, ReservedKind
+from skills_host.consumer.routing.route import LISTENED, NOBODY, RouteRequest, answered
+from skills_host.consumer.routing.rules import words_of
+from skills_host.consumer.session import ActiveSkill
+from skills_host.consumer.texts import RootTexts
 from skills_host.errors import VersionConflict
+from skills_host.routing_settings import Help, Interruption
 
 __all__ = ["Orchestrator", "Root", "RootTexts"]
 
+log = logging.getLogger(__name__)
+
 ATTEMPTS = 3
-# Nobody names a skill behind so many characters, and megabytes of words would keep others waiting.
-LISTENED = 4096
-WAYS_OUT = (ReservedKind.CANCEL, ReservedKind.START_OVER)
+HOPS = 3  # skills that may decline the same words
 OWN_TYPES = frozenset({"conversationUpdate", "installationUpdate", "contactRelationUpdate"})
-
-
-class Root(Bot):
-    """A bot that users talk to and that passes what they say to its skills.
-
-    Its own `on_message("…")` handlers come before the skills, a plain `on_message` after them;
-    `on_end` is called when a skill is done (`turn.speaker`, `turn.activity.value` and `.code`).
-    `cancel` are the words that get a user out of a skill, in every language; `words` are reserved
-    words by language and kind. Both replace those that are known; settings come before both.
-    """
-
-    def __init__(
-        self,
-        *,
-        cancel: Collection[str] | None = None,
-        words: Mapping[str, Phrases] = MappingProxyType({}),
-        texts: RootTexts | None = None,
-    ) -> None:
-        super().__init__()
-        self.texts = texts or RootTexts()
-        self.words = ReservedWords(words, cancel=cancel)
-        self.intercept: Intercept | None = None
-        self._skills: SkillDialogs | None = None
-
-    @property
-    def skills(self) -> SkillDialogs:
-        """The skills as dialogs, for the root's own code: begin, reprompt, cancel, replace."""
-        if self._skills is None:
-            raise TypeError("the root is not served yet")
-        return self._skills
-
-    def serve_with(self, skills: SkillDialogs) -> None:
-        """Take the skills that the host gives this root when it opens."""
-        self._skills = skills
-
-    def on_oauth_card(self, intercept: Intercept) -> Intercept:
-        """See each OAuth card of a skill before the user does; True keeps it from the user."""
-        self.intercept = intercept
-        return intercept
-
-    def listen_for(self, words: Mapping[str, Phrases]) -> None:
-        """Take the reserved words of the host's settings."""
-        self.words = self.words.replaced(words)
-
-    def overtakes(self, activity: Activity) -> bool:
-        """True for what must not wait for an open turn: words that cancel, and ends. Pure."""
-        if activity.type == "message":
-            heard = self.words.heard(spoken(activity), activity.locale)
-            return heard is not None and heard.kind in WAYS_OUT
-        return super().overtakes(activity)
+COMMANDS = ("@", "/")
 
 
 class Orchestrator:
@@ -88,12 +49,23 @@ class Orchestrator:
         conversations: Conversations,
         dialogs: SkillDialogs,
         deliveries: Deliveries,
+        known: KnownSkills,
+        routers: tuple[RouterStep, ...],
+        routes: Routes,
+        now: Callable[[], float],
+        log_text: bool = False,
     ) -> None:
         self._root = root
         self._skills = skills
         self._conversations = conversations
         self._dialogs = dialogs
         self._deliveries = deliveries
+        self._known = known
+        self._routers = routers
+        self._routes = routes
+        self._now = now
+        self._log_text = log_text
+        deliveries.declines = self._rerouted
 
     async def run(self, turn: Turn) -> None:
         """Handle one turn of a user."""
@@ -102,7 +74,7 @@ class Orchestrator:
             return
         earlier = await turn.effects.routed()
         if earlier is not None:
-            await self._deliveries.go_on(turn, earlier, turn.activity)
+            await self._deliveries.go_on(turn, earlier, await self._posted_in(turn, earlier))
             return
         if turn.activity.type in OWN_TYPES:
             await self._own(turn)
@@ -114,45 +86,144 @@ class Orchestrator:
                 continue
         raise VersionConflict("session", turn.session)
 
+    async def _posted_in(self, turn: Turn, earlier: Call) -> Activity:
+        """What an earlier run of the turn has posted: words of before, where it was an answer."""
+        active = (await self._conversations.floor(turn.session)).session.active
+        if active is None or active.handle != earlier.handle or not active.said:
+            return turn.activity
+        if active.said == kept(turn.activity):
+            return turn.activity
+        return turn.as_said(said_again(active.said))
+
     async def _handle(self, turn: Turn) -> None:
-        floor = await self._conversations.floor(turn.session)
+        floor, card = await self._entered(turn)
         active = floor.session.active
         if active is not None:
             skill = self._skills().get(active.skill)
-            if skill is None:
+            if skill is None or not is_granted(skill, asker_of(turn.activity, root=turn.bot)):
                 await self._dialogs.gone(turn, active)
-            else:
-                await self._deliveries.forward(turn, skill, floor, routed=True)
-        elif turn.activity.type == "message":
-            await self._route(turn, floor)
-        elif turn.activity.type not in OWN_TYPES:
-            handled = await self._root.handled(turn)
-            if not handled and turn.activity.type == "invoke":
-                turn.respond(501)
-
-    async def _route(self, turn: Turn, floor: Floor) -> None:
-        if await self._root.handled(turn, catch_all=False):
+                return
+            if self._has_said_enough(turn, skill, active):
+                await self._dialogs.cancel(turn, code="botTimedOut")
+                raise FloorChanged
+            if card is None and self._is_settled(turn, skill, floor):
+                await self._routes.forward(turn, skill, floor)
+                return
+        elif turn.activity.type in OWN_TYPES:
             return
-        text = turn.text[:LISTENED]
-        decision = route(text, self._offered())
-        texts = self._root.texts
-        if decision.skill is not None:
-            skill = self._skills()[decision.skill]
-            await self._deliveries.forward(turn, skill, floor, routed=True)
-        elif is_reserved(text, ("help",)):
-            await self._say(turn, texts.help)
-        elif decision.kind is RouteKind.AMBIGUOUS:
-            titles = (self._skills()[name].title for name in decision.candidates)
-            await self._say(turn, texts.ambiguous, choices=" or ".join(titles))
-        elif not await self._root.handled(turn):
-            await self._say(turn, texts.unknown)
+        await self._decided(turn, floor, card)
 
-    def _offered(self) -> Mapping[str, Skill]:
-        """The skills that may begin something new."""
-        skills = self._skills()
-        if not any(skill.draining for skill in skills.values()):
-            return skills
-        return {name: skill for name, skill in skills.items() if not skill.draining}
+    async def _entered(self, turn: Turn) -> tuple[Floor, Card | None]:
+        """Who has the floor, and whose card this answers; in one read."""
+        activity = turn.activity
+        may_submit = activity.type == "invoke" or (activity.type == "message" and not activity.text)
+        if may_submit and activity.reply_to_id:
+            return await self._conversations.entered(turn.session, activity.reply_to_id)
+        return await self._conversations.floor(turn.session), None
+
+    @staticmethod
+    def _has_said_enough(turn: Turn, skill: Skill, active: ActiveSkill) -> bool:
+        most = skill.max_turns
+        return most is not None and active.turns >= most and turn.activity.type == "message"
+
+    def _is_settled(self, turn: Turn, skill: Skill, floor: Floor) -> bool:
+        """True where nothing but the active skill can be meant: most messages, at little cost."""
+        activity = turn.activity
+        if activity.type != "message":
+            return skill.accepts is None
+        text = turn.text
+        is_command = text.startswith(COMMANDS) or activity.raw("value") is not None
+        if is_command or floor.session.pending is not None:
+            return False
+        if skill.interruption is not Interruption.NEVER:
+            return False
+        heard = self._root.words.heard(text, activity.locale)
+        if heard is None or (heard.kind is ReservedKind.HELP and skill.help is Help.SKILL):
+            return True
+        return False
+
+    async def _decided(self, turn: Turn, floor: Floor, card: Card | None) -> None:
+        known = await self._known.now()
+        request = self._request(turn, floor, card)
+        if request.type == "message" and not request.active:
+            visible = visible_to(request.asker, known.skills)
+            is_answer = answered(request, known, visible) is not None
+            if not is_answer and await self._root.handled(turn, catch_all=False):
+                return
+        decision = await decide(request, known, self._routers)
+        decision = replace(decision, id=turn.key)
+        await self._noted(turn, request, decision)
+        await self._routes.take(turn, floor, decision, card=card)
+
+    def _request(self, turn: Turn, floor: Floor, card: Card | None) -> RouteRequest:
+        activity = turn.activity
+        return RouteRequest(
+            text=turn.text,
+            type=activity.type,
+            name=activity.name or "",
+            locale=activity.locale or "",
+            asker=asker_of(activity, root=turn.bot),
+            picked=self._picked(activity, turn.text),
+            owner=card.skill if card is not None else "",
+            reserved=self._reserved(turn),
+            session=floor.session,
+            key=turn.key,
+            now=self._now(),
+        )
+
+    def _picked(self, activity: Activity, text: str) -> str:
+        """The skill that a button of the root names, or `NOBODY`; a user may name any."""
+        if activity.type != "message":
+            return ""
+        if words_of(text[:LISTENED]) == words_of(self._root.texts.none_of_these):
+            return NOBODY
+        value = activity.value if activity.raw("value") is not None else None
+        picked = value.get("skillsHost") if isinstance(value, dict) else None
+        name = picked.get("skill") if isinstance(picked, dict) else None
+        return name if isinstance(name, str) else ""
+
+    def _reserved(self, turn: Turn) -> Reserved | None:
+        if turn.activity.type != "message":
+            return None
+        return self._root.words.heard(turn.text, turn.activity.locale)
+
+    async def _noted(self, turn: Turn, request: RouteRequest, decision: RouteDecision) -> None:
+        """Log a decision, and show it to the root's code, which cannot change it."""
+        if log.isEnabledFor(logging.INFO):
+            told = dict(decision.as_dict())
+            told["text"] = request.text[:LISTENED] if self._log_text else len(request.text)
+            log.info("route: %s %s", decision.kind, decision.skill or "-", extra={"route": told})
+        for observer in self._root.observers:
+            try:
+                await observer(turn, decision)
+            except Exception as exc:
+                log.error("an observer of routes failed: %s", type(exc).__name__)
+
+    async def _rerouted(self, turn: Turn, conversation: SkillConversation) -> bool:
+        """Find another skill for words that one has declined; False if there were none."""
+        said, tried = conversation.said, (*conversation.tried, conversation.skill)
+        if not said or conversation.resumes:
+            return False
+        with turn.about(turn.as_said(said_again(said)), conversation.skill):
+            floor = await self._conversations.floor(turn.session)
+            if floor.session.active is not None:
+                return True
+            request = RouteRequest(
+                text_of(said)[:LISTENED],
+                locale=turn.activity.locale or "",
+                asker=asker_of(turn.activity, root=turn.bot),
+                key=turn.key,
+                now=self._now(),
+                tried=frozenset(tried),
+            )
+            decision = RouteDecision(RouteKind.UNKNOWN, policy="hops")
+            if len(tried) < HOPS:
+                decision = await decide(request, await self._known.now(), self._routers)
+            decision = replace(decision, id=turn.key)
+            await self._noted(turn, request, decision)
+        again = turn.as_said(said_again(said))
+        await self._routes.take(turn, floor, decision, again=again, tried=tried)
+        return True
 
     async def _own(self, turn: Turn) -> None:
         """What happens to the conversation is the root's to know first."""
@@ -162,14 +233,14 @@ class Orchestrator:
         bot = turn.activity.recipient.id
         members = added if isinstance(added, list) else []
         if any(isinstance(member, dict) and member.get("id") != bot for member in members):
-            await self._say(turn, self._root.texts.greeting)
+            await self._routes.say(turn, self._root.texts.greeting)
 
     async def _cancel(self, turn: Turn) -> None:
         is_message = turn.activity.type == "message"
         cancelled = await self._dialogs.let_go(turn)
         if cancelled is None:
             if is_message:
-                await self._say(turn, self._root.texts.nothing_to_cancel)
+                await self._routes.say(turn, self._root.texts.nothing_to_cancel)
             elif turn.is_from_skill_consumer:
                 await self._root.handled(turn)
             return
@@ -177,14 +248,19 @@ class Orchestrator:
             skill = self._skills().get(cancelled.skill)
             text = skill.texts.cancelled if skill else None
             title = skill.title if skill else cancelled.skill
-            await self._say(turn, text or self._root.texts.cancelled, title=title)
+            await self._routes.say(turn, text or self._root.texts.cancelled, title=title)
         if not is_message:
             self._root.leave_dialog(turn)
         # An end from the caller is known there; one that the user asked for is not.
         await self._deliveries.synthetic_end(
             turn, cancelled.skill, "userCancelled", climbs=is_message
         )
+        await self._after_cancel(turn)
 
-    async def _say(self, turn: Turn, text: str, *, title: str = "", choices: str = "") -> None:
-        skills = introduced(self._skills().values(), nobody=self._root.texts.no_skills)
-        await turn.send(filled(text, title=title, choices=choices, skills=skills))
+    async def _after_cancel(self, turn: Turn) -> None:
+        """Go back to a skill that waited; whoever starts over, or ends the root, leaves it too."""
+        heard = self._reserved(turn)
+        if heard is not None and heard.kind is ReservedKind.CANCEL:
+            await self._dialogs.reprompt(turn)
+        else:
+            await self._dialogs.cancel(turn)

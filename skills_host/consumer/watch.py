@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -96,6 +97,7 @@ class Ender:
             ended = await self._conversations.end(place.session, conversation.handle, ending=code)
             if ended is None:
                 return
+            conversation = replace(ended, ending=code)
             self._calls.cancel(conversation.handle)
             log.warning("skill %s is ended: %s", conversation.skill, code)
         await self._adapter.continue_conversation(

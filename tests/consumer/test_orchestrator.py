@@ -38,7 +38,8 @@ async def test_two_equal_skills_are_asked_about(town: Town) -> None:
     await town.stop(ROOT)
     await town.start_root(echo={"phrases": ["do it"]}, booking={"phrases": ["do it"]})
 
-    assert await town.say("do it") == ["Which one do you mean: echo or booking?"]
+    asks = "Which one do you mean: 1. echo, 2. booking, 3. None of these?"
+    assert await town.say("do it") == [asks]
     assert not town.to_skill("echo") + town.to_skill("booking")
 
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.routing.route import RouteDecision, RouteKind, is_reserved, route
-from skills_host.consumer.routing.rules import matches, words_of
+from skills_host.consumer.routing.decision import RouteKind
+from skills_host.consumer.routing.route import Known, RouteRequest, ranked
+from skills_host.consumer.routing.rules import RuleIndex, words_of
 
 APP_ID = "a0000000-0000-4000-8000-000000000001"
 
@@ -29,9 +30,22 @@ SKILLS = {
 }
 
 
+KNOWN = Known(SKILLS, RuleIndex(SKILLS))
+
+
+def everyone(name: str) -> bool:
+    """Nothing is hidden."""
+    return True
+
+
 def picked(text: str) -> str | None:
     """The skill that the words are for, if there is one."""
-    return route(text, SKILLS).skill
+    return ranked(RouteRequest(text), KNOWN, everyone).skill
+
+
+def matches(text: str, skills: dict[str, Skill] = SKILLS) -> list[tuple[str, str]]:
+    """(skill, what matched) of all rules, best first."""
+    return [(found.skill, found.why) for found in RuleIndex(skills).found(text, everyone)]
 
 
 @pytest.mark.parametrize(
@@ -58,31 +72,31 @@ def test_a_skill_is_named_by_name_title_or_phrase(text: str, name: str) -> None:
     ],
 )
 def test_other_words_name_no_skill(text: str) -> None:
-    assert route(text, SKILLS) == RouteDecision(RouteKind.UNKNOWN)
+    assert ranked(RouteRequest(text), KNOWN, everyone).kind is RouteKind.UNKNOWN
 
 
 def test_the_longest_phrase_decides() -> None:
-    decision = route("travel weather for travel", SKILLS)
+    decision = ranked(RouteRequest("travel weather for travel"), KNOWN, everyone)
 
-    assert decision == RouteDecision(RouteKind.SKILL, "weather", ("weather",), "travel weather")
+    assert (decision.kind, decision.skill) == (RouteKind.SKILL, "weather")
+    assert decision.candidates[0].why == "“travel weather”"
 
 
 def test_equals_are_ambiguous() -> None:
     """In the order of the configuration."""
-    assert route("say something", SKILLS) == RouteDecision(
-        RouteKind.AMBIGUOUS, None, ("echo", "weather"), "say"
-    )
+    decision = ranked(RouteRequest("say something"), KNOWN, everyone)
+
+    assert decision.kind is RouteKind.AMBIGUOUS
+    assert [found.skill for found in decision.candidates] == ["echo", "weather"]
 
 
 def test_a_skill_is_named_once() -> None:
     """However many of its phrases match."""
-    decision = route("echo, repeat after me", SKILLS)
-
-    assert (decision.skill, decision.matched) == ("echo", "repeat after me")
+    assert matches("echo, repeat after me") == [("echo", "“repeat after me”")]
 
 
 def test_without_skills_nothing_is_named() -> None:
-    assert route("echo", {}) == RouteDecision(RouteKind.UNKNOWN)
+    assert matches("echo", {}) == []
 
 
 @pytest.mark.parametrize("phrase", ["", "   ", "?!", "…"])
@@ -92,17 +106,7 @@ def test_a_phrase_without_words_names_nothing(phrase: str) -> None:
 
 
 def test_all_matches_are_given_best_first() -> None:
-    assert matches("echo the forecast", SKILLS) == [("weather", "forecast"), ("echo", "echo")]
-
-
-@pytest.mark.parametrize("text", ["cancel", "Cancel!", " CANCEL ", "start   over.", "“start over”"])
-def test_reserved_words_stand_alone(text: str) -> None:
-    assert is_reserved(text, {"cancel", "start over"})
-
-
-@pytest.mark.parametrize("text", ["", "cancel my trip", "cancellation", "please cancel", "start"])
-def test_words_around_them_are_for_the_skill(text: str) -> None:
-    assert not is_reserved(text, {"cancel", "start over"})
+    assert matches("echo the forecast") == [("weather", "“forecast”"), ("echo", "“echo”")]
 
 
 @given(st.text())
@@ -112,4 +116,4 @@ def test_words_are_folded_once_and_for_all(text: str) -> None:
 
 @given(st.text(), st.sampled_from(sorted(SKILLS)))
 def test_a_name_in_any_text_names_its_skill(text: str, name: str) -> None:
-    assert name in [found for found, _ in matches(f"{text} {name} {text}", SKILLS)]
+    assert name in [found for found, _ in matches(f"{text} {name} {text}")]

@@ -76,6 +76,7 @@ class Skill:
     grants: tuple[Grant, ...] = ()
     accepts: tuple[str, ...] | None = None
     fan_out: bool = False
+    suspend: bool = False
     schemas: Checks = Checks.WARN
     sends: tuple[str, ...] | None = None
     draining: bool = False

@@ -1,0 +1,144 @@
+"""Examples: which skill's utterances are nearest to what a user says (TF-IDF, k neighbours). Pure.
+
+What is said to the root itself, and small talk, is a class of its own: a threshold alone does not
+keep “thank you” from some skill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.routing.decision import Candidate
+from skills_host.consumer.routing.grants import Visible
+from skills_host.consumer.routing.rules import words_of
+from skills_host.consumer.routing.small_talk import SMALL_TALK
+
+__all__ = ["ROOT", "SAMPLED", "Example", "ExampleIndex", "examples_of", "features"]
+
+ROOT = ""  # the class of what is for no skill
+SAMPLED = 300  # utterances of a skill that are compared with; more add time and little else
+NEIGHBOURS = 5
+# A feature of more examples than this tells nothing, and would make every decision slow.
+COMMON = 2000
+SPOKEN = 500  # characters of an utterance that are compared
+
+Example = tuple[str, str, str]
+"""(skill, locale, utterance)"""
+
+
+def examples_of(skills: Mapping[str, Skill]) -> list[Example]:
+    """The examples of all skills that have any, so many of each; then those of the root."""
+    found = [
+        (name, locale.lower(), text)
+        for name, skill in skills.items()
+        for locale, text in _sampled(skill.examples)
+    ]
+    return found and [*found, *((ROOT, "", text) for text in SMALL_TALK)]
+
+
+def features(text: str) -> Iterator[str]:
+    """Words, pairs of words, and three letters each; of scripts without spaces, one and two."""
+    words = words_of(text[:SPOKEN]).split(" ")
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        yield f"w{word}"
+        if after:
+            yield f"w{word} {after}"
+        if word and word[0] >= "\u3040":
+            yield from word
+            yield from map("".join, zip(word, word[1:], strict=False))
+        else:
+            padded = f" {word} "
+            for start in range(len(padded) - 2):
+                yield padded[start : start + 3]
+
+
+class ExampleIndex:
+    """The examples of many skills, each a vector of its features' weights."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        counted = [Counter(features(text)) for _, _, text in examples]
+        frequency = Counter(name for counts in counted for name in counts)
+        total = len(examples)
+        self._examples = examples
+        self._exact = {words_of(text): (skill, locale) for skill, locale, text in examples}
+        self._idf = {
+            name: 1.0 + math.log((1 + total) / (1 + count))
+            for name, count in frequency.items()
+            if count <= COMMON
+        }
+        self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for index, counts in enumerate(counted):
+            for name, weight in self._vector(counts):
+                self._postings[name].append((index, weight))
+
+    def found(
+        self, text: str, visible: Visible, *, locale: str = "", but: int | None = None
+    ) -> tuple[Candidate, ...]:
+        """The skills of the nearest examples, best first; the root's class as `ROOT`.
+
+        Only examples in the user's language count, where that is known. A score is the similarity
+        of the nearest example, times the skill's share of all neighbours. `but` leaves one out.
+        """
+        near = self._near(text, visible, locale, but)
+        if not near:
+            return ()
+        everything = sum(similarity for _, similarity in near)
+        shares: dict[str, float] = defaultdict(float)
+        best: dict[str, tuple[float, str]] = {}
+        for index, similarity in near:
+            skill, _, example = self._examples[index]
+            shares[skill] += similarity / everything
+            best.setdefault(skill, (similarity, example))
+        found = (
+            Candidate(skill, round(best[skill][0] * share, 4), f"like “{best[skill][1]}”")
+            for skill, share in shares.items()
+        )
+        return tuple(sorted(found, key=lambda candidate: -candidate.score))
+
+    def _near(
+        self, text: str, visible: Visible, locale: str, but: int | None
+    ) -> list[tuple[int, float]]:
+        """(index, similarity) of the nearest examples that may count."""
+        similarities: dict[int, float] = defaultdict(float)
+        for name, weight in self._vector(Counter(features(text))):
+            for index, other in self._postings.get(name, ()):
+                similarities[index] += weight * other
+        speaks = _spoken(locale)
+        seen = {ROOT: True}
+        near: list[tuple[int, float]] = []
+        for index, similarity in sorted(similarities.items(), key=lambda found: -found[1]):
+            skill, language, _ = self._examples[index]
+            if skill not in seen:
+                seen[skill] = visible(skill)
+            if seen[skill] and index != but and (speaks is None or language in speaks):
+                near.append((index, similarity))
+                if len(near) == NEIGHBOURS:
+                    break
+        return near
+
+    def _vector(self, counts: Mapping[str, int]) -> list[tuple[str, float]]:
+        weights = [
+            (name, (1.0 + math.log(count)) * self._idf[name])
+            for name, count in counts.items()
+            if name in self._idf
+        ]
+        length = math.sqrt(sum(weight * weight for _, weight in weights))
+        return [(name, weight / length) for name, weight in weights]
+
+
+def _spoken(locale: str) -> frozenset[str] | None:
+    """The tags of examples that count for a locale; None for all of them."""
+    if not locale:
+        return None
+    tag = locale.lower().replace("_", "-")
+    return frozenset({"", tag, tag.partition("-")[0]})
+
+
+def _sampled(examples: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str]]:
+    """At most so many examples of a skill, from all of its list."""
+    every = [(locale, text) for locale, texts in examples.items() for text in texts]
+    step = max(1.0, len(every) / SAMPLED)
+    return (every[int(index * step)] for index in range(min(len(every), SAMPLED)))

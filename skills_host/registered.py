@@ -19,6 +19,7 @@ from skills_host.consumer.registry.lock import Locked, drift, locked_in
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.known import KnownSkills
+from skills_host.consumer.routing.lu import text_examples, utterances
 from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals
 from skills_host.errors import SettingsError
@@ -155,7 +156,19 @@ def registry_of(
     )
 
 
+def with_examples(given: SkillSettings) -> SkillSettings:
+    """Settings with the examples of the files that they name. Raises `SettingsError`."""
+    if not given.example_files:
+        return given
+    found = {locale: tuple(texts) for locale, texts in given.examples.items()}
+    for path in given.example_files:
+        read = utterances if path.endswith(".lu") else text_examples
+        found[""] = (*found.get("", ()), *read(bytes_at(path)))
+    return given.model_copy(update={"examples": found, "example_files": ()})
+
+
 def _submission(name: str, given: SkillSettings) -> Submission:
+    given = with_examples(given)
     if given.manifest is None:
         return settings_submission(name, given)
     raw = bytes_at(given.manifest)

@@ -1,15 +1,18 @@
-"""Open calls to skills: each can be cancelled by what overtakes it."""
+"""Open calls to skills: each can be cancelled by what overtakes it, and is passed on in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from skills_host.activity import Activity
 from skills_host.errors import SkillFailed
 
-__all__ = ["Heard", "OpenCalls"]
+__all__ = ["Heard", "OpenCalls", "Relays"]
+
+PATIENCE = 5.0  # seconds for which what comes later waits at most
 
 Heard = Callable[[Activity], Awaitable[None]]
 """Takes one reply of a skill that streams."""
@@ -22,6 +25,7 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self._open: dict[str, set[asyncio.Task[Any]]] = {}
+        self.relays = Relays()
 
     async def run(
         self,
@@ -63,6 +67,41 @@ class OpenCalls:
         """Cancel what is open with this handle; nothing, if nothing is."""
         for task in self._open.get(handle, ()):
             task.cancel()
+
+
+class Relays:
+    """The answers of this process whose replies are being passed on, by handle.
+
+    What a skill calls back waits for them, so that it comes after what it said before.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Event] = {}
+
+    async def passed_on(self, handle: str, replies: Iterable[Activity], hear: Heard) -> None:
+        """Pass all replies of an answer on, one after the other."""
+        done = self._open[handle] = asyncio.Event()
+        try:
+            for reply in replies:
+                await hear(reply)
+        finally:
+            done.set()
+            if self._open.get(handle) is done:
+                del self._open[handle]
+
+    def let_go(self, handle: str) -> None:
+        """Let nobody wait any longer: the bot's code may want of the skill what would wait."""
+        done = self._open.pop(handle, None)
+        if done is not None:
+            done.set()
+
+    async def done(self, handle: str) -> None:
+        """Wait until nothing is being passed on, if not for ever."""
+        done = self._open.get(handle)
+        if done is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await done.wait()
 
 
 def _finished(done: asyncio.Task[Any], said: asyncio.Queue[Activity | None]) -> None:

@@ -82,7 +82,7 @@ class Deliveries:
         self._skills = skills
         self._conversations = conversations
         self._client = client
-        self._calls = calls
+        self.calls = calls
         self._tasks = tasks
         self._host_url = host_url
         self._now = now
@@ -281,7 +281,7 @@ class Deliveries:
             hops=self._trails.longer(turn.hops, skill.app_id),
         )
         try:
-            answer = await self._calls.run(
+            answer = await self.calls.run(
                 conversation.handle, lambda said: post(heard=said), heard=hear
             )
         except SkillFailed as exc:
@@ -289,8 +289,7 @@ class Deliveries:
                 turn.respond(502)
             await self._failed(turn, skill, conversation, call, exc)
             return None
-        for reply in answer.replies:
-            await hear(reply)
+        await self.calls.relays.passed_on(conversation.handle, answer.replies, hear)
         response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
         await self._ended_with(turn, conversation, heard, call)
         given = None if response is None else (response.status, response.body)
@@ -316,6 +315,7 @@ class Deliveries:
             return
         with turn.about(reply, conversation.skill):
             if is_for_bot(reply):
+                self.calls.relays.let_go(conversation.handle)
                 await self._bot.handled(turn)
             elif not await self.intercepted(turn, conversation, reply):
                 sent = await turn.relay(reply, reply_to_id=turn.reference.activity_id)

@@ -178,6 +178,7 @@ class SkillHost:
             # Not with the turn's state: a conflict there would leave the skill without it.
             await self._store.write(noted)
 
+        await self._deliveries.calls.relays.done(conversation.handle)
         key, identity = callback.key, callback.identity
         if activity.type == "endOfConversation":
             await self._end(callback)

@@ -36,7 +36,7 @@ class KnownSkills:
         self._skills = skills
         self._settings = settings
         self._known: Known | None = None
-        self._making: asyncio.Task[Known] | None = None
+        self._making: asyncio.Task[None] | None = None
         self._training: asyncio.Task[None] | None = None
         self._examples: list[Example] = []
 
@@ -48,7 +48,6 @@ class KnownSkills:
                 return self._known
             if self._making is None:
                 self._making = asyncio.create_task(self._make(skills))
-                self._making.add_done_callback(self._made)
             # Whoever waits no longer does not stop it for the others.
             await asyncio.shield(self._making)
 
@@ -62,12 +61,14 @@ class KnownSkills:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _made(self, task: asyncio.Task[Known]) -> None:
-        self._making = None
-        if not task.cancelled() and task.exception() is None:
-            self._known = task.result()
+    async def _make(self, skills: Mapping[str, Skill]) -> None:
+        try:
+            self._known = await self._compiled(skills)
+        finally:
+            # Here and not when the task is done: nobody may find one that is, and wait for nothing.
+            self._making = None
 
-    async def _make(self, skills: Mapping[str, Skill]) -> Known:
+    async def _compiled(self, skills: Mapping[str, Skill]) -> Known:
         if len(skills) <= FEW_SKILLS:
             rules, examples = RuleIndex(skills), examples_of(skills)
         else:

@@ -265,8 +265,8 @@ class ReservedWords:
         if not said:
             return None
         for language in self._languages(locale):
-            spoken = self._spoken.get(language)
-            if spoken is not None and (found := spoken.heard(said)) is not None:
+            found = self._spoken(language).heard(said) if language in self._tables else None
+            if found is not None:
                 return found
         return None
 
@@ -274,12 +274,21 @@ class ReservedWords:
         self._tables = {tag: dict(phrases) for tag, phrases in tables.items()}
         for tag, phrases in words.items():
             own = {ReservedKind(kind): tuple(listed) for kind, listed in phrases.items()}
+            for phrase in own.get(ReservedKind.SWITCH, ()):
+                _around(phrase)
             self._tables.setdefault(tag.lower(), {}).update(own)
-        self._spoken = {tag: _Spoken.of(table) for tag, table in self._tables.items()}
+        self._ready: dict[str, _Spoken] = {}
+
+    def _spoken(self, language: str) -> _Spoken:
+        # Few hosts hear more than a few of the languages.
+        found = self._ready.get(language)
+        if found is None:
+            found = self._ready[language] = _Spoken.of(self._tables[language])
+        return found
 
     def _languages(self, locale: str | None) -> Iterable[str]:
         if not locale:
-            return (FALLBACK, *(tag for tag in self._spoken if tag != FALLBACK))
+            return (FALLBACK, *(tag for tag in self._tables if tag != FALLBACK))
         tag = locale.lower().replace("_", "-")
         return (tag, tag.partition("-")[0], FALLBACK)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from skills_host.configured import bytes_at, configured_skills, trusts_lab
@@ -16,6 +17,7 @@ from skills_host.consumer.registry.inventory import take_in
 from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
+from skills_host.consumer.registry.records import Origin
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.known import KnownSkills
@@ -28,7 +30,7 @@ from skills_host.settings import Settings, SkillSettings
 from skills_host.store.coordination import Coordination
 from skills_host.store.records import Store
 
-__all__ = ["RegisteredSkills", "published", "registry_of", "submissions"]
+__all__ = ["RegisteredSkills", "published", "registry_of", "submissions", "usable_skills"]
 
 
 TOPIC = "registry"
@@ -131,6 +133,32 @@ def submissions(settings: Settings) -> dict[str, Submission]:
     if settings.host.skills is SkillsFrom.REGISTRY:
         return {}
     return {name: _submission(name, given) for name, given in settings.skills.items()}
+
+
+async def usable_skills(settings: Settings, registry: Registry) -> dict[str, Skill]:
+    """The skills that a host would use if it started now with these settings; nothing is written.
+
+    What is in the settings counts as it stands there, unless an operator keeps it from use.
+    """
+    live = LiveCatalogue(registry.ledger, settings, locked=_locked(settings))
+    await live.load()
+    skills = dict(live.now.skills)
+    known = {record.name: record async for record in registry.ledger.every_skill()}
+    for name, made in _set_skills(settings).items():
+        record, before = known.get(name), skills.get(name)
+        if record is None:
+            skills[name] = made
+        elif before is not None and record.origin is Origin.CONFIGURATION:
+            skills[name] = replace(
+                made, grants=before.grants, draining=before.draining, languages=before.languages
+            )
+    return skills
+
+
+def _set_skills(settings: Settings) -> dict[str, Skill]:
+    """The skills in the settings, with the examples of their files."""
+    given = {name: with_examples(one) for name, one in settings.skills.items()}
+    return configured_skills(settings.model_copy(update={"skills": given}))
 
 
 def registry_of(

@@ -26,6 +26,7 @@ from skills_host.cli.lock import lock
 from skills_host.cli.manifest import manifest
 from skills_host.cli.outbox import outbox
 from skills_host.cli.ping import ping
+from skills_host.cli.route import route
 from skills_host.cli.run import run
 from skills_host.cli.serve import serve
 from skills_host.cli.skill import skill
@@ -47,6 +48,7 @@ skill.command("export")(export)
 skill.command("import-bundle")(import_bundle)
 cli.add_typer(skill, name="skill")
 cli.add_typer(grant, name="grant")
+cli.add_typer(route, name="route")
 cli.add_typer(allowlist, name="allowlist")
 cli.add_typer(audit, name="audit")
 cli.add_typer(lock, name="lock")

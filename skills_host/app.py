@@ -270,7 +270,8 @@ class _Host:
         app.register_blueprint(health(self._probes(keys), self._aids()))
         app.register_blueprint(manifests(self._manifests))
         if self._settings.admin.enabled:
-            app.register_blueprint(admin(shared, registered, keys, noted=self.noted))
+            api = admin(shared, registered, keys, sources=self._sources, noted=self.noted)
+            app.register_blueprint(api)
 
     async def _tell(self, app: Quart, stack: AsyncExitStack) -> None:
         """Offer what the host tells of itself, as its settings say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -17,11 +17,10 @@ from skills_host.configured import (
     configured_skills,
     trusts_lab,
 )
-from skills_host.consumer.registry.catalogue import wanted_revision
 from skills_host.consumer.registry.records import Binding, Health, HealthReport
 from skills_host.consumer.registry.registry import Registry
 from skills_host.doctor.examine import network
-from skills_host.doctor.ping import pinged
+from skills_host.doctor.ping import binding_of, noted, pinged
 from skills_host.settings import Settings
 
 __all__ = ["ping"]
@@ -36,11 +35,9 @@ def ping(
     """Ask a skill whether it lets our root in; status 1 if not, 3 if it cannot be reached."""
 
     async def run(registry: Registry, settings: Settings) -> None:
-        binding = await _binding(registry, name)
+        binding = await binding_of(registry.ledger, name)
         seen = await _pinged(settings, root or _first_root(settings), binding)
-        before = await registry.ledger.health(name)
-        kept = replace(seen, source_at=before.source_at, source_note=before.source_note)
-        await registry.ledger.note_health(name, kept)
+        kept = await noted(registry.ledger, name, seen)
         if as_json:
             print_json(asdict(kept))
         else:
@@ -50,15 +47,6 @@ def ping(
             raise typer.Exit(Exit.UNREACHABLE if is_away else Exit.SAID_NO)
 
     with_registry(config, run)
-
-
-async def _binding(registry: Registry, name: str) -> Binding:
-    record = await registry.ledger.skill(name)
-    digest = wanted_revision(record) or record.revisions[-1].digest
-    binding = (await registry.ledger.revision(name, digest)).binding
-    if binding is None:
-        fail(f"{name} has no revision that says where it is")
-    return binding
 
 
 async def _pinged(settings: Settings, root: str, binding: Binding) -> HealthReport:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from skills_host.auth.tokens import TokenSource
-from skills_host.consumer.registry.records import Health, HealthReport
-from skills_host.errors import TokenUnavailable, TransportFailed
+from skills_host.consumer.registry.catalogue import wanted_revision
+from skills_host.consumer.registry.ledger import Ledger
+from skills_host.consumer.registry.records import Binding, Health, HealthReport
+from skills_host.errors import RegistryRefused, TokenUnavailable, TransportFailed
 from skills_host.transport import Request, Send
 from skills_host.wire import encode
 
-__all__ = ["pinged"]
+__all__ = ["binding_of", "noted", "pinged"]
 
 SECONDS = 10.0
 
@@ -49,6 +51,27 @@ async def pinged(
         note = f"it answers {answer.status}: its author has to allow the app id {root_app_id}"
         return replace(seen, health=Health.UNAUTHORIZED, note=note)
     return replace(seen, health=Health.DEGRADED, note=f"it answers {answer.status}")
+
+
+async def binding_of(ledger: Ledger, name: str) -> Binding:
+    """Where a skill of the registry is: by what runs, or else by what came last.
+
+    Raises `NotRegistered`, and `RegistryRefused` where no revision says it.
+    """
+    record = await ledger.skill(name)
+    digest = wanted_revision(record) or record.revisions[-1].digest
+    binding = (await ledger.revision(name, digest)).binding
+    if binding is None:
+        raise RegistryRefused(f"{name} has no revision that says where it is")
+    return binding
+
+
+async def noted(ledger: Ledger, name: str, seen: HealthReport) -> HealthReport:
+    """What was seen of a skill, kept beside what is known of its manifest's address."""
+    before = await ledger.health(name)
+    kept = replace(seen, source_at=before.source_at, source_note=before.source_note)
+    await ledger.note_health(name, kept)
+    return kept
 
 
 def _end(app_id: str, root_app_id: str, host_url: str, new_id: str) -> bytes:

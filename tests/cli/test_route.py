@@ -73,7 +73,7 @@ def test_words_for_the_root_are_told_apart(folder: Path) -> None:
 def test_an_active_skill_keeps_the_floor(folder: Path) -> None:
     assert as_json("route", "explain", "forecast", "--active", "weather")["kind"] == "stay"
     refused = said("route", "explain", "x", "--active", "nobody", status=Exit.SAID_NO)
-    assert "bad-query" in refused.stderr
+    assert "bad-body" in refused.stderr
 
 
 def test_a_file_of_utterances_is_counted(folder: Path) -> None:

@@ -33,11 +33,11 @@ async def explained(
 ) -> RouteDecision:
     """The decision; words that cancel are told as the root's, by the policy `way out`.
 
-    Handlers of the root's own code are not asked. Raises `BadInput` (`bad-query`) for an active
+    Handlers of the root's own code are not asked. Raises `BadInput` (`bad-body`) for an active
     skill that there is not.
     """
     if question.active and question.active not in known.skills:
-        raise BadInput(f"no skill {question.active[:64]!r} may be used", code="bad-query")
+        raise BadInput(f"active: no skill {question.active[:64]!r} may be used", code="bad-body")
     heard = words.heard(question.text, question.locale)
     if heard is not None and heard.kind in _WAYS_OUT:
         return RouteDecision(RouteKind.ROOT, policy="way out")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from quart import Quart
 
+from skills_host.consumer.registry.ledger import Ledger
 from skills_host.web.server import Listeners, listening, serve_asgi
 from tests.consumer.registry.shelf import manifest
 from tests.web.admin.desk import Desk, problem
@@ -261,11 +263,42 @@ async def test_a_manifest_with_errors_is_told_by_its_findings(desk: Desk) -> Non
     assert "/endpoints" in [finding["pointer"] for finding in told["findings"]]
 
 
-async def test_what_this_host_does_not_do_is_said(desk: Desk) -> None:
-    await desk.registered("quiet")
+async def test_a_skill_that_cannot_be_reached_is_down_and_known_to_be(desk: Desk) -> None:
+    given = manifest("quiet")
+    given["endpoints"][0]["msAppId"] = IDS["echo"]
+    await desk.ask("POST", "/skills", {"name": "quiet", "manifest": json.dumps(given)})
+    unknown = await desk.ask("POST", "/skills/nobody:ping")
+    pinged = json.loads((await desk.ask("POST", "/skills/quiet:ping", role="operator")).body)
+    known = await Ledger(desk.store, now=desk.town.now).health("quiet")
 
-    assert problem(await desk.ask("POST", "/skills/quiet:ping")) == (501, "not-offered")
-    assert problem(await desk.ask("POST", "/route:explain", {"text": "x"})) == (501, "not-offered")
+    assert (pinged["health"], pinged["note"]) == ("down", known.note)
+    assert known.health == "down" and known.note
+    assert problem(unknown) == (404, "not-registered")
+
+
+async def test_a_route_is_explained_by_approved_skills(desk: Desk) -> None:
+    await desk.registered("waits")
+    await desk.approved("chosen")
+    await allowed(desk, "chosen")
+    chosen, waits = [await explained(desk, text=f"@{name} x") for name in ("chosen", "waits")]
+    asked = await explained(desk, text="help", root="root", locale="en", user="ada")
+
+    assert (chosen["kind"], chosen["skill"], chosen["policy"]) == ("skill", "chosen", "addressed")
+    assert (waits["kind"], waits["skill"]) == ("unknown", None)
+    assert asked["kind"] == "help"
+
+
+@pytest.mark.parametrize("member", ["root", "active"])
+async def test_a_route_through_what_is_not_there_is_refused(desk: Desk, member: str) -> None:
+    answer = await desk.ask("POST", "/route:explain", {"text": "x", member: "nobody"})
+
+    assert problem(answer) == (422, "bad-body")
+
+
+async def explained(desk: Desk, **body: str) -> dict[str, Any]:
+    """What would be done with words."""
+    answer = await desk.ask("POST", "/route:explain", body)
+    return dict(json.loads(answer.body)["decision"])
 
 
 async def test_a_manifest_is_fetched_from_its_address_and_again(desk: Desk) -> None:

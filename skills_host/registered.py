@@ -9,19 +9,25 @@ from functools import partial
 
 from skills_host.configured import bytes_at, configured_skills, trusts_lab
 from skills_host.consumer.manifest.fetch import Fetcher
+from skills_host.consumer.manifest.model import Endpoint
 from skills_host.consumer.manifest.readers import read, read_manifest
 from skills_host.consumer.registry.catalogue import Catalogue
-from skills_host.consumer.registry.compile import Skill, snapshot_of
-from skills_host.consumer.registry.intake import Submission, settings_submission
+from skills_host.consumer.registry.compile import Skill, skill_of, snapshot_of
+from skills_host.consumer.registry.intake import (
+    Submission,
+    registered_settings,
+    settings_submission,
+)
 from skills_host.consumer.registry.inventory import take_in
 from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
-from skills_host.consumer.registry.records import Origin
+from skills_host.consumer.registry.records import Origin, Revision, SkillRecord
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.known import KnownSkills
 from skills_host.consumer.routing.lu import text_examples, utterances
+from skills_host.consumer.routing.overlaps import Overlap, overlaps
 from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals
 from skills_host.errors import SettingsError
@@ -30,7 +36,14 @@ from skills_host.settings import Settings, SkillSettings
 from skills_host.store.coordination import Coordination
 from skills_host.store.records import Store
 
-__all__ = ["RegisteredSkills", "published", "registry_of", "submissions", "usable_skills"]
+__all__ = [
+    "RegisteredSkills",
+    "overlapping",
+    "published",
+    "registry_of",
+    "submissions",
+    "usable_skills",
+]
 
 
 TOPIC = "registry"
@@ -153,6 +166,20 @@ async def usable_skills(settings: Settings, registry: Registry) -> dict[str, Ski
                 made, grants=before.grants, draining=before.draining, languages=before.languages
             )
     return skills
+
+
+async def overlapping(
+    settings: Settings, registry: Registry, record: SkillRecord, revision: Revision
+) -> tuple[Overlap, ...]:
+    """What of a skill's phrases and examples would go to others, if this revision of it ran."""
+    if revision.binding is None:
+        return ()
+    binding, is_configured = revision.binding, record.origin is Origin.CONFIGURATION
+    endpoint = Endpoint(binding.endpoint, binding.url, binding.app_id)
+    given = registered_settings(revision.registration, endpoint, configured=is_configured)
+    made = skill_of(record.name, given, revision.manifest, strict=not is_configured)
+    skills = {**await usable_skills(settings, registry), record.name: made}
+    return overlaps(skills, policy=settings.routing.examples, of=[record.name])
 
 
 def _set_skills(settings: Settings) -> dict[str, Skill]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,10 +26,11 @@ from skills_host.consumer.registry.changes import gravest
 from skills_host.consumer.registry.deeds import Received
 from skills_host.consumer.registry.intake import Submission
 from skills_host.consumer.registry.lifecycle import standing_of
-from skills_host.consumer.registry.records import SkillRecord, Waiver
+from skills_host.consumer.registry.records import SkillRecord, Trust, Waiver
 from skills_host.consumer.registry.refresh import is_address
 from skills_host.consumer.registry.registry import Registry
-from skills_host.registered import published
+from skills_host.consumer.routing.overlaps import Overlap
+from skills_host.registered import overlapping, published
 from skills_host.settings import Settings
 
 __all__ = ["skill"]
@@ -78,7 +79,8 @@ def add(
             submit=not draft,
             sha256=expect_sha256,
         )
-        _print_received(found, as_json=as_json)
+        warned = await overlapping(settings, registry, found.skill, found.revision)
+        _print_received(found, warned, as_json=as_json)
 
     with_registry(config, run)
 
@@ -105,7 +107,8 @@ def revise(
         found = await registry.revise(
             name, sent, order=order, submit=not draft, sha256=expect_sha256
         )
-        _print_received(found, as_json=as_json)
+        warned = await overlapping(settings, registry, found.skill, found.revision)
+        _print_received(found, warned, as_json=as_json)
         if not found.revision.is_valid:
             raise typer.Exit(Exit.SAID_NO)
 
@@ -202,9 +205,11 @@ def approve(
     """Approve the revision that waits: exactly that runs from now on."""
     order = order_of(actor, reason, dry_run=dry_run)
 
-    async def run(registry: Registry, _: Settings) -> None:
+    async def run(registry: Registry, settings: Settings) -> None:
         found = await registry.approve(name, revision, order=order, waivers=waive or ())
-        _print_skill(found, as_json=as_json)
+        running = await registry.ledger.revision(name, found.active)
+        warned = await overlapping(settings, registry, found, running)
+        _print_skill(found, warned, as_json=as_json)
 
     with_registry(config, run)
 
@@ -249,6 +254,29 @@ def remove(
     async def run(registry: Registry, _: Settings) -> None:
         await registry.remove(name, order=order)
         typer.echo(f"{name} removed")
+
+    with_registry(config, run)
+
+
+@skill.command("submit")
+def submit(
+    name: NameArgument,
+    revision: RevisionOption = "",
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a revision up for approval."""
+    order = order_of(actor, reason, dry_run=dry_run)
+
+    async def run(registry: Registry, settings: Settings) -> None:
+        found = await registry.submit(name, revision, order=order)
+        waits = [one.digest for one in found.revisions if one.trust is Trust.PENDING]
+        sent = await registry.ledger.revision(name, waits[-1])
+        warned = await overlapping(settings, registry, found, sent)
+        _print_skill(found, warned, as_json=as_json)
 
     with_registry(config, run)
 
@@ -298,7 +326,6 @@ def _on_skill(verb: str, text: str) -> None:
     skill.command(verb, help=text)(command)
 
 
-_on_revision("submit", "Put a revision up for approval.")
 _on_revision("reject", "Turn down the revision that waits.")
 _on_revision("revoke", "Never trust a revision again (default: what runs): its sessions end.")
 _on_revision("rollback", "Let an earlier approved revision run again.")
@@ -331,11 +358,13 @@ def _bytes_of(path: Path) -> bytes:
         fail(f"{path}: {exc.strerror}", status=Exit.USAGE)
 
 
-def _print_received(found: Received, *, as_json: bool) -> None:
+def _print_received(found: Received, warned: Sequence[Overlap], *, as_json: bool) -> None:
     if as_json:
         members = {"skill": skill_members(found.skill), "change": found.change}
-        print_json(members | {"revision": revision_members(found.revision)})
+        members |= {"revision": revision_members(found.revision)}
+        print_json(members | {"overlaps": [one.as_dict() for one in warned]})
         return
+    _warn(warned)
     revision = found.revision
     for note in revision.findings:
         typer.echo(f"{note.severity} {note.code} {note.pointer or '/'}: {note.message}")
@@ -349,9 +378,20 @@ def _print_received(found: Received, *, as_json: bool) -> None:
     typer.echo(f"{found.skill.name}: revision {revision.digest[:12]} is {trust}")
 
 
-def _print_skill(record: SkillRecord, *, as_json: bool) -> None:
+def _warn(warned: Sequence[Overlap]) -> None:
+    for one in warned:
+        typer.echo(f"warning: {one}", err=True)
+
+
+def _print_skill(
+    record: SkillRecord, warned: Sequence[Overlap] | None = None, *, as_json: bool
+) -> None:
     if as_json:
-        print_json(skill_members(record))
+        members = skill_members(record)
+        if warned is not None:
+            members["overlaps"] = [one.as_dict() for one in warned]
+        print_json(members)
         return
+    _warn(warned or ())
     running = record.active[:12] or "nothing"
     typer.echo(f"{record.name}: {standing_of(record)}, runs {running}")

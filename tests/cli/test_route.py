@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,30 @@ def test_overlaps_are_shown(folder: Path) -> None:
     shown = said("route", "overlaps", status=Exit.SAID_NO).stdout
 
     assert "weather: 1 of 4 phrases and examples route to farm\n  will it rain tomorrow" in shown
+
+
+def test_a_skill_whose_examples_go_to_another_is_warned_of(folder: Path) -> None:
+    """At each step of its registration; it is taken in all the same."""
+    write(folder, manifest())
+    beside = {"phrases": ["the forecast of the week"], "examples": ["a forecast of the echo"]}
+    (folder / "beside.json").write_text(json.dumps(beside), encoding="utf-8")
+    add = ("skill", "add", "echo.json", "--registration", "beside.json")
+    warning = "warning: echo: 1 of 2 phrases and examples route to weather\n"
+
+    dry = said(*add, "--dry-run")
+    added = as_json(*add, "--draft")
+    submitted = said("skill", "submit", "echo")
+    approved = as_json("skill", "approve", "echo")
+
+    assert dry.stderr == submitted.stderr == warning
+    assert added["overlaps"] == approved["overlaps"]
+    assert [(row["to"], row["texts"]) for row in added["overlaps"]] == [
+        ("weather", ["a forecast of the echo"])
+    ]
+
+
+def test_a_skill_with_words_of_its_own_is_not_warned_of(folder: Path) -> None:
+    write(folder, manifest())
+
+    assert as_json("skill", "add", "echo.json")["overlaps"] == []
+    assert said("skill", "approve", "echo").stderr == ""

@@ -30,7 +30,7 @@ from skills_host.consumer.routing.lu import text_examples, utterances
 from skills_host.consumer.routing.overlaps import Overlap, overlaps
 from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals
-from skills_host.errors import SettingsError
+from skills_host.errors import RegistryRefused, SettingsError
 from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import Settings, SkillSettings
 from skills_host.store.coordination import Coordination
@@ -68,6 +68,7 @@ class RegisteredSkills:
         snapshot_of(settings, configured_skills(settings))
         self._sent = submissions(settings)
         self._now = now
+        self._fallback = settings.routing.fallback
         self._has_roots = any(bot.kind == "root" for bot in settings.bots.values())
         self._locked = _locked(settings)
         self._live = LiveCatalogue(Ledger(store, now=now), settings, locked=self._locked)
@@ -94,7 +95,9 @@ class RegisteredSkills:
             await take_in(self.registry.ledger, self._sent, now=self._now)
             await self._check_lock()
             await self._live.load()
-            check_patterns(self.skills())
+            for name, skill in self.skills().items():
+                check_patterns(name, skill.patterns)
+            await self._check_fallback()
 
     async def run(self) -> None:
         """Take up what changes, until cancelled."""
@@ -121,6 +124,12 @@ class RegisteredSkills:
             lines = drift(self._locked, await self.registry.running())
             if lines:
                 raise SettingsError("; ".join(lines[:5]), code="lock-drift")
+
+    async def _check_fallback(self) -> None:
+        """One that waits for its approval, or is out of use for now, may be named."""
+        name = self._fallback
+        if name and name not in self.skills() and not await self.registry.ledger.some([name]):
+            raise SettingsError(f"routing.fallback: there is no skill {name!r}")
 
     def _tell(self) -> None:
         self._live.wake()
@@ -208,7 +217,18 @@ def registry_of(
         four_eyes=settings.registry.four_eyes,
         changed=changed,
         read=partial(read, dev=lab, networks=networks),
+        check=_with_patterns,
     )
+
+
+def _with_patterns(revision: Revision) -> Revision:
+    """A revision whose patterns can all be used. Raises `RegistryRefused`."""
+    if revision.binding is not None:
+        try:
+            check_patterns(revision.skill, revision.registration.get("patterns", ()))
+        except SettingsError as exc:
+            raise RegistryRefused(str(exc), code="bad-registration") from None
+    return revision
 
 
 def with_examples(given: SkillSettings) -> SkillSettings:

@@ -144,3 +144,15 @@ def test_a_skill_with_words_of_its_own_is_not_warned_of(folder: Path) -> None:
 
     assert as_json("skill", "add", "echo.json")["overlaps"] == []
     assert said("skill", "approve", "echo").stderr == ""
+
+
+@pytest.mark.parametrize("pattern", ["(?=ahead)x", "(a)\\1", "("])
+def test_a_registration_with_a_pattern_that_cannot_be_used_is_refused(
+    folder: Path, pattern: str
+) -> None:
+    write(folder, manifest())
+    (folder / "beside.json").write_text(json.dumps({"patterns": [pattern]}), encoding="utf-8")
+    add = ("skill", "add", "echo.json", "--registration", "beside.json")
+
+    assert "bad-registration: skills.echo.patterns" in said(*add, status=Exit.SAID_NO).stderr
+    assert as_json("skill", "list") == []

@@ -74,9 +74,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 class Registry:
     """The skills of a host: what is sent in, what is approved, what is in use.
 
-    `own_app_ids` are those of the host's bots, which no skill may have. `changed` is called after
-    every change, so that who runs skills takes it up. `read` reads manifests, by the rules for
-    where skills may be.
+    `own_app_ids` are those of the host's bots, which no skill may have; `changed` is called after
+    every change. `read` reads manifests, by the rules for where skills may be; `check` gives back
+    a revision that was sent in, or raises `RegistryRefused` for one that could not be used.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Registry:
         four_eyes: bool = False,
         changed: Callable[[], object] = lambda: None,
         read: Read = read,
+        check: Callable[[Revision], Revision] = lambda revision: revision,
     ) -> None:
         self.ledger = Ledger(store, now=now)
         self._now = now
@@ -95,6 +96,7 @@ class Registry:
         self._four_eyes = four_eyes
         self._changed = changed
         self._read = read
+        self._check = check
 
     # What is sent in
 
@@ -193,11 +195,7 @@ class Registry:
         """Turn a pending revision (the latest) down."""
         found = await self._state(name, digest, Trust.PENDING)
         return await self._move(
-            "reject",
-            name,
-            order,
-            lambda record: rejected(record, found, reason=order.reason),
-            found,
+            "reject", name, order, lambda one: rejected(one, found, reason=order.reason), found
         )
 
     async def revoke(self, name: str, digest: str = "", *, order: Order) -> SkillRecord:
@@ -326,7 +324,7 @@ class Registry:
     def _checked(self, name: str, sent: Submission, sha256: str) -> Revision:
         if sha256 and sha256.lower() != sent.sha256:
             raise RegistryRefused(f"sha256 is {sent.sha256}", code="digest-mismatch")
-        return revision_of_submission(name, sent, now=self._now(), read=self._read)
+        return self._check(revision_of_submission(name, sent, now=self._now(), read=self._read))
 
     def _taken(self, revision: Revision, sent: Submission) -> Also:
         async def also(head: Head) -> list[Change]:

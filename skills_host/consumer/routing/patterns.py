@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from skills_host.consumer.registry.compile import Skill
@@ -21,14 +21,13 @@ log = logging.getLogger(__name__)
 MEMORY = 1 << 20  # bytes that one expression may compile to
 
 
-def check_patterns(skills: Mapping[str, Skill]) -> None:
+def check_patterns(skill: str, texts: Iterable[str]) -> None:
     """Raise `SettingsError` for a pattern that RE2 does not know, or that is too large.
 
     It knows no look-around and no references to groups: what they match may take for ever.
     """
-    for name, skill in skills.items():
-        for text in skill.patterns:
-            _compiled(name, text)
+    for text in texts:
+        _compiled(skill, text)
 
 
 class Patterns:

@@ -8,6 +8,7 @@ import pytest
 
 from skills_host import Activity, Bot, Root, Turn
 from skills_host.consumer.routing.decision import Candidate, RouteDecision
+from skills_host.errors import SettingsError
 from tests.conftest import open_town
 from tests.world import IDS, ROOT, Town
 
@@ -540,6 +541,7 @@ async def test_own_router_decides_where_no_rule_does(empty_town: Town) -> None:
     town = await open_town(empty_town, Root(router=router), **HIDDEN)
 
     assert await town.say("anything at all") == ["Echo: anything at all"]
+
     assert asked == [("anything at all", ["echo"])]
 
 
@@ -568,3 +570,8 @@ async def test_fallback_gets_what_nobody_claims(empty_town: Town) -> None:
     town = await open_town(empty_town, routing={"fallback": "echo"})
 
     assert await town.say("anything at all") == ["Echo: anything at all"]
+
+
+async def test_a_fallback_that_is_no_skill_is_an_error_at_start(empty_town: Town) -> None:
+    with pytest.raises(SettingsError, match=r"routing\.fallback: there is no skill 'nobody'"):
+        await open_town(empty_town, routing={"fallback": "nobody"})

@@ -21,8 +21,9 @@ from skills_host.consumer.registry.intake import InvalidManifest
 from skills_host.consumer.registry.lifecycle import standing_of
 from skills_host.consumer.registry.records import Actor, Order, Revision, SkillRecord
 from skills_host.consumer.registry.registry import Registry
+from skills_host.consumer.routing.overlaps import Overlap
 from skills_host.errors import SkillsHostError, StoreFailed, TransportFailed
-from skills_host.registered import TOPIC, registry_of
+from skills_host.registered import TOPIC, overlapping, registry_of
 from skills_host.settings import Settings
 from skills_host.store.address import store_from_url
 
@@ -32,6 +33,7 @@ __all__ = [
     "ReasonOption",
     "RegistrationOption",
     "order_of",
+    "overlaps_of",
     "registration_at",
     "revision_members",
     "skill_members",
@@ -93,6 +95,20 @@ def with_registry(
 def order_of(actor: str | None, reason: str = "", *, dry_run: bool = False) -> Order:
     """An order by whoever runs the command."""
     return Order(Actor(actor or _user()), reason, dry_run=dry_run)
+
+
+async def overlaps_of(
+    registry: Registry, settings: Settings, record: SkillRecord, revision: Revision
+) -> tuple[Overlap, ...]:
+    """What of a skill's phrases and examples would go to others with this revision.
+
+    Where that cannot be told, it is only said so: what was done to the skill is done.
+    """
+    try:
+        return await overlapping(settings, registry, record, revision)
+    except SkillsHostError as exc:
+        typer.echo(f"warning: overlaps are not known: {exc.code}: {exc}", err=True)
+        return ()
 
 
 def registration_at(path: Path | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from skills_host.cli.registry import (
     ReasonOption,
     RegistrationOption,
     order_of,
+    overlaps_of,
     registration_at,
     revision_members,
     skill_members,
@@ -30,7 +31,7 @@ from skills_host.consumer.registry.records import SkillRecord, Trust, Waiver
 from skills_host.consumer.registry.refresh import is_address
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.overlaps import Overlap
-from skills_host.registered import overlapping, published
+from skills_host.registered import published
 from skills_host.settings import Settings
 
 __all__ = ["skill"]
@@ -79,7 +80,7 @@ def add(
             submit=not draft,
             sha256=expect_sha256,
         )
-        warned = await overlapping(settings, registry, found.skill, found.revision)
+        warned = await overlaps_of(registry, settings, found.skill, found.revision)
         _print_received(found, warned, as_json=as_json)
 
     with_registry(config, run)
@@ -107,7 +108,7 @@ def revise(
         found = await registry.revise(
             name, sent, order=order, submit=not draft, sha256=expect_sha256
         )
-        warned = await overlapping(settings, registry, found.skill, found.revision)
+        warned = await overlaps_of(registry, settings, found.skill, found.revision)
         _print_received(found, warned, as_json=as_json)
         if not found.revision.is_valid:
             raise typer.Exit(Exit.SAID_NO)
@@ -208,7 +209,7 @@ def approve(
     async def run(registry: Registry, settings: Settings) -> None:
         found = await registry.approve(name, revision, order=order, waivers=waive or ())
         running = await registry.ledger.revision(name, found.active)
-        warned = await overlapping(settings, registry, found, running)
+        warned = await overlaps_of(registry, settings, found, running)
         _print_skill(found, warned, as_json=as_json)
 
     with_registry(config, run)
@@ -275,7 +276,7 @@ def submit(
         found = await registry.submit(name, revision, order=order)
         waits = [one.digest for one in found.revisions if one.trust is Trust.PENDING]
         sent = await registry.ledger.revision(name, waits[-1])
-        warned = await overlapping(settings, registry, found, sent)
+        warned = await overlaps_of(registry, settings, found, sent)
         _print_skill(found, warned, as_json=as_json)
 
     with_registry(config, run)

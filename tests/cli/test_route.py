@@ -139,6 +139,22 @@ def test_a_skill_whose_examples_go_to_another_is_warned_of(folder: Path) -> None
     ]
 
 
+def test_a_skill_is_registered_where_its_overlaps_cannot_be_told(folder: Path) -> None:
+    write(folder, manifest())
+    given = tables(
+        store={"url": "sqlite:///host.db"},
+        skills={"weather": WEATHER | {"example_files": ["gone.txt"]}},
+    )
+    (folder / "skills-host.toml").write_text(toml_of(given), encoding="utf-8")
+
+    added = said("skill", "add", "echo.json")
+    dry = said("skill", "approve", "echo", "--dry-run")
+    approved = said("skill", "approve", "echo")
+
+    assert all("overlaps are not known: " in one.stderr for one in (added, dry, approved))
+    assert as_json("skill", "show", "echo")["standing"] == "running"
+
+
 def test_a_skill_with_words_of_its_own_is_not_warned_of(folder: Path) -> None:
     write(folder, manifest())
 

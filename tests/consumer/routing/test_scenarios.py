@@ -541,7 +541,6 @@ async def test_own_router_decides_where_no_rule_does(empty_town: Town) -> None:
     town = await open_town(empty_town, Root(router=router), **HIDDEN)
 
     assert await town.say("anything at all") == ["Echo: anything at all"]
-
     assert asked == [("anything at all", ["echo"])]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from skills_host.configured import bytes_at, configured_skills, trusts_lab
 from skills_host.consumer.manifest.fetch import Fetcher
@@ -23,10 +25,11 @@ from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
 from skills_host.consumer.registry.records import Origin, Revision, SkillRecord
-from skills_host.consumer.registry.refresh import Published
+from skills_host.consumer.registry.refresh import UNDERSTOOD, Published
 from skills_host.consumer.registry.registry import Registry
+from skills_host.consumer.routing.examples import SAMPLED
 from skills_host.consumer.routing.known import KnownSkills
-from skills_host.consumer.routing.lu import text_examples, utterances
+from skills_host.consumer.routing.lu import NAME, text_examples, utterances
 from skills_host.consumer.routing.overlaps import Overlap, overlaps
 from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals
@@ -45,6 +48,7 @@ __all__ = [
     "usable_skills",
 ]
 
+log = logging.getLogger(__name__)
 
 TOPIC = "registry"
 
@@ -232,14 +236,43 @@ def _with_patterns(revision: Revision) -> Revision:
 
 
 def with_examples(given: SkillSettings) -> SkillSettings:
-    """Settings with the examples of the files that they name. Raises `SettingsError`."""
-    if not given.example_files:
-        return given
+    """Settings with the examples of the files that they and their manifest name.
+
+    Of a manifest's language files, those beside it are read; a manifest may name files that only
+    its publisher has. Raises `SettingsError`.
+    """
     found = {locale: tuple(texts) for locale, texts in given.examples.items()}
     for path in given.example_files:
         read = utterances if path.endswith(".lu") else text_examples
         found[""] = (*found.get("", ()), *read(bytes_at(path)))
+    if given.manifest is not None:
+        for locale, texts in _beside(given.manifest).items():
+            found[locale] = (*found.get(locale, ()), *texts)
     return given.model_copy(update={"examples": found, "example_files": ()})
+
+
+def _beside(path: str) -> dict[str, list[str]]:
+    """The utterances of the language files beside a manifest, by locale."""
+    manifest = read_manifest(bytes_at(path), source=path)
+    folder = Path(path).parent
+
+    def kept(name: str) -> bytes | None:
+        file = folder / name
+        return bytes_at(str(file)) if file.is_file() else None
+
+    found: dict[str, list[str]] = {}
+    for locale, models in manifest.languages.items():
+        for model in models:
+            named = model.content_type == UNDERSTOOD and NAME.fullmatch(model.url)
+            content = kept(model.url) if named else None
+            if content is None:
+                log.warning("%s: %.200s is not beside it, so it is not read", path, model.url)
+                continue
+            said = utterances(content, intents=manifest.intents, read=kept)
+            step = max(1.0, len(said) / SAMPLED)
+            sampled = (said[int(index * step)] for index in range(min(len(said), SAMPLED)))
+            found.setdefault(locale, []).extend(sampled)
+    return found
 
 
 def _submission(name: str, given: SkillSettings) -> Submission:

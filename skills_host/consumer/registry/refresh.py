@@ -26,7 +26,7 @@ from skills_host.consumer.registry.registry import Registry
 from skills_host.errors import RegistryRefused, TransportFailed
 from skills_host.registry_settings import RegistrySettings
 
-__all__ = ["Published", "Refreshed", "is_address"]
+__all__ = ["UNDERSTOOD", "Published", "Refreshed", "is_address"]
 
 UNDERSTOOD = "application/lu"
 POLICY = Actor("policy")

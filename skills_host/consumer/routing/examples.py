@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.decision import Candidate
 from skills_host.consumer.routing.grants import Visible
+from skills_host.consumer.routing.lu import utterances
 from skills_host.consumer.routing.rules import words_of
 from skills_host.consumer.routing.small_talk import SMALL_TALK
 
@@ -30,11 +31,15 @@ Example = tuple[str, str, str]
 
 
 def examples_of(skills: Mapping[str, Skill]) -> list[Example]:
-    """The examples of all skills that have any, so many of each; then those of the root."""
+    """The examples of all skills that have any, so many of each; then those of the root.
+
+    After those that are registered with a skill come the utterances of its manifest's language
+    files, of the intents that the manifest names.
+    """
     found = [
         (name, locale.lower(), text)
         for name, skill in skills.items()
-        for locale, text in _sampled(skill.examples)
+        for locale, text in _sampled(_said_for(skill))
     ]
     return found and [*found, *((ROOT, "", text) for text in SMALL_TALK)]
 
@@ -135,6 +140,18 @@ def _spoken(locale: str) -> frozenset[str] | None:
         return None
     tag = locale.lower().replace("_", "-")
     return frozenset({"", tag, tag.partition("-")[0]})
+
+
+def _said_for(skill: Skill) -> Mapping[str, Sequence[str]]:
+    """The examples of a skill by locale, each once."""
+    if not skill.languages:
+        return skill.examples
+    intents = skill.manifest.intents if skill.manifest is not None else ()
+    said = {locale: list(texts) for locale, texts in skill.examples.items()}
+    for locale, files in skill.languages.items():
+        read = [text for file in files for text in utterances(file.encode(), intents=intents)]
+        said[locale] = list(dict.fromkeys([*said.get(locale, ()), *read]))
+    return said
 
 
 def _sampled(examples: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, str]]:

@@ -69,7 +69,7 @@ class KnownSkills:
             self._making = None
 
     async def _compiled(self, skills: Mapping[str, Skill]) -> Known:
-        if len(skills) <= FEW_SKILLS:
+        if len(skills) <= FEW_SKILLS and not any(one.languages for one in skills.values()):
             rules, examples = RuleIndex(skills), examples_of(skills)
         else:
             rules = await asyncio.to_thread(RuleIndex, skills)

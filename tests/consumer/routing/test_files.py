@@ -2,10 +2,77 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from skills_host.consumer.manifest.readers import read_manifest
+from skills_host.consumer.registry.compile import Skill, skill_of
+from skills_host.consumer.routing.chain import decide
+from skills_host.consumer.routing.known import KnownSkills
+from skills_host.consumer.routing.route import RouteRequest
 from skills_host.registered import with_examples
+from skills_host.routing_settings import RoutingSettings
 from skills_host.settings import SkillSettings
+from tests.consumer.registry.shelf import manifest
+
+WEATHER = """# Forecast
+- will it rain in {city=Rome}
+- how warm is it going to be tomorrow
+# Other
+- order a large pizza with cheese
+"""
+MODELS = {
+    "languages": {
+        "en": [
+            {"name": "w", "contentType": "application/lu", "url": "w.lu"},
+            {"name": "far", "contentType": "application/lu", "url": "https://a.example/far.lu"},
+        ]
+    },
+    "intents": ["Forecast"],
+}
+
+
+async def routed(skill: Skill, text: str, *, locale: str = "en-US") -> str | None:
+    """The skill that the words of a message go to."""
+    skills = {skill.name: skill}
+    known = KnownSkills(lambda: skills, RoutingSettings())
+    request = RouteRequest(text=text, locale=locale)
+    return (await decide(request, await known.now())).skill
+
+
+def described() -> bytes:
+    """A manifest that names language files."""
+    return json.dumps(manifest(dispatchModels=MODELS)).encode()
+
+
+async def test_utterances_of_a_revision_route_by_its_intents_and_locale() -> None:
+    """As the registry gives a skill to routing: its manifest, and the texts of its files."""
+    given = SkillSettings.model_validate({"manifest": "m.json"})
+    bare = skill_of("weather", given, read_manifest(described(), source="m.json"))
+    skill = replace(bare, languages={"en": (WEATHER,)})
+
+    assert await routed(skill, "will it rain in Paris") == "weather"
+    assert await routed(skill, "order a large pizza with cheese") is None
+    assert await routed(skill, "will it rain in Paris", locale="de") is None
+    assert await routed(bare, "will it rain in Paris") is None
+
+
+async def test_files_beside_a_configured_manifest_route(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not beside it is told, and not fetched."""
+    (tmp_path / "w.lu").write_text(WEATHER)
+    (tmp_path / "m.json").write_bytes(described())
+    path = str(tmp_path / "m.json")
+    given = with_examples(SkillSettings.model_validate({"manifest": path}))
+    skill = skill_of("weather", given, read_manifest(described(), source=path))
+
+    assert given.examples == {"en": ("will it rain in Rome", "how warm is it going to be tomorrow")}
+    assert await routed(skill, "will it rain in Paris") == "weather"
+    assert "far.lu is not beside it" in caplog.text
 
 
 def test_examples_come_from_files(tmp_path: Path) -> None:

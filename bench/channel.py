@@ -95,10 +95,11 @@ class Channel:
         self, peer: Peer, users: int, seconds: float, warm_up: float, at_edges: Callable[[], None]
     ) -> Sample:
         sample = Sample()
-        over = asyncio.Event()
+        over, opened = asyncio.Event(), asyncio.Barrier(users + 1)
         async with asyncio.TaskGroup() as talking:
             for _ in range(users):
-                talking.create_task(self._talk(peer, sample, over))
+                talking.create_task(self._talk(peer, sample, opened, over))
+            await opened.wait()
             await asyncio.sleep(warm_up)
             at_edges()
             began, arrived = time.perf_counter(), self._arrived
@@ -143,10 +144,13 @@ class Channel:
             sample.turns.append(await self._turn(peer, conversation, text, expected=text))
             at += pause
 
-    async def _talk(self, peer: Peer, sample: Sample, over: asyncio.Event) -> None:
+    async def _talk(
+        self, peer: Peer, sample: Sample, opened: asyncio.Barrier, over: asyncio.Event
+    ) -> None:
         conversation = f"c{next(self._numbers)}"
         for text in peer.opening:
             await self._turn(peer, conversation, text, expected="")
+        await opened.wait()
         while not over.is_set():
             # No number of its own: some SDKs take such words for a date.
             text = f"say number{next(self._numbers)}x"

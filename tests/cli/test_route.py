@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -75,6 +78,43 @@ def test_an_active_skill_keeps_the_floor(folder: Path) -> None:
     assert as_json("route", "explain", "forecast", "--active", "weather")["kind"] == "stay"
     refused = said("route", "explain", "x", "--active", "nobody", status=Exit.SAID_NO)
     assert "bad-body" in refused.stderr
+
+
+class Model(BaseHTTPRequestHandler):
+    """A language model that sends everything to weather."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        chosen = {"skill": "weather", "confidence": 0.9, "reason": "It is about rain."}
+        call = {"function": {"name": "route", "arguments": json.dumps(chosen)}}
+        body = json.dumps({"choices": [{"message": {"tool_calls": [call]}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_language_model_is_asked_only_where_that_is_said(folder: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Model) as server:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        settings(folder, routing={"model": {"url": url, "model": "small"}})
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            without = as_json("route", "explain", "shall I take an umbrella")
+            unasked = list(Model.asked)
+            asked = as_json("route", "explain", "shall I take an umbrella", "--model")
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert (without["skill"], unasked) == (None, [])
+    assert (asked["skill"], asked["router"], len(Model.asked)) == ("weather", "model", 1)
 
 
 def test_a_file_of_utterances_is_counted(folder: Path) -> None:

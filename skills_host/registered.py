@@ -191,6 +191,7 @@ async def overlapping(
     endpoint = Endpoint(binding.endpoint, binding.url, binding.app_id)
     given = registered_settings(revision.registration, endpoint, configured=is_configured)
     made = skill_of(record.name, given, revision.manifest, strict=not is_configured)
+    made = replace(made, languages=await registry.ledger.languages(revision))
     skills = {**await usable_skills(settings, registry), record.name: made}
     return overlaps(skills, policy=settings.routing.examples, of=[record.name])
 

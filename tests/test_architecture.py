@@ -24,6 +24,7 @@ LAZY = (
     # What needs an extra, chosen by a setting.
     "skills_host/auth/azure.py",
     "skills_host/configured.py",
+    "skills_host/consumer/routing/trained.py",
     "skills_host/store/address.py",
 )
 LAST = {"__init__.py": 0.25, "__main__.py": 0.5}

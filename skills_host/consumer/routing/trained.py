@@ -10,12 +10,6 @@ from skills_host.consumer.routing.examples import Example, features
 from skills_host.consumer.routing.grants import Visible
 from skills_host.errors import SettingsError
 
-try:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-except ImportError:  # the extra `ml` is not installed
-    LogisticRegression = None
-
 __all__ = ["Classifier", "trained"]
 
 STRENGTH = 20.0  # inverse of the regularisation; words are few and telling
@@ -47,8 +41,12 @@ class Classifier:
 
 def trained(examples: Sequence[Example]) -> Classifier:
     """A classifier that knows these examples. Raises `SettingsError` without the extra."""
-    if LogisticRegression is None:
-        raise SettingsError('routing.examples.engine: "sklearn" needs skills-host[ml]')
+    try:
+        # A hundred megabytes, which a host that does not ask for it need not carry.
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise SettingsError('routing.examples.engine: "sklearn" needs skills-host[ml]') from None
     vectorizer = TfidfVectorizer(analyzer=features, sublinear_tf=True)
     rows = vectorizer.fit_transform([text for _, _, text in examples])
     model = LogisticRegression(C=STRENGTH, max_iter=1000, class_weight="balanced")

@@ -25,7 +25,7 @@ from skills_host.consumer.routing.overlaps import Overlap
 from skills_host.errors import SkillsHostError, StoreFailed, TransportFailed
 from skills_host.registered import TOPIC, overlapping, registry_of
 from skills_host.settings import Settings
-from skills_host.store.address import store_from_url
+from skills_host.store.address import shared_store
 
 __all__ = [
     "ActorOption",
@@ -63,7 +63,7 @@ def with_registry(
 
     async def run() -> None:
         lab = trusts_lab(settings, configured_skills(settings))
-        store = store_from_url(settings.store.url)
+        store = shared_store(settings.store.url)
         coordination = configured_coordination(settings, name="command")
         await store.open()
         try:

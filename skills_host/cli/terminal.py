@@ -151,9 +151,9 @@ def with_hosts(
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
-    from skills_host.store.address import store_from_url
+    from skills_host.store.address import shared_store
 
-    store = store_from_url(settings.store.url)
+    store = shared_store(settings.store.url)
     await store.open()
     try:
         yield store

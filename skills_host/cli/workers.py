@@ -18,6 +18,7 @@ import typer
 
 from skills_host.cli.terminal import Exit, fail, log_to_stderr, run_async, stopped
 from skills_host.settings import Settings
+from skills_host.store.address import MEMORY
 from skills_host.web.server import listening
 
 __all__ = [
@@ -83,6 +84,8 @@ def supervised(
     """
     if os.name != "posix":
         fail("--workers needs a POSIX system", status=Exit.USAGE)
+    if settings.store.url == MEMORY:
+        fail("--workers: processes share no store in memory", status=Exit.USAGE)
     log_to_stderr()
     command = [sys.executable, "-m", "skills_host.cli", *arguments, "--with-parent"]
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from skills_host.store.memory import MemoryStore
 from skills_host.store.postgres import PostgresStore
 from skills_host.store.records import Store
 from skills_host.store.sqlite import SqliteStore
@@ -51,13 +52,15 @@ async def database() -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.durability)])
+@pytest.fixture(params=["sqlite", "memory", pytest.param("postgres", marks=pytest.mark.durability)])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[Store]:
     """Every implementation of `Store`, open, at the clock's time."""
     async with AsyncExitStack() as stack:
         opened: Store = SqliteStore(tmp_path / "host.db", now=clock)
+        if request.param == "memory":
+            opened = MemoryStore(now=clock)
         if request.param == "postgres":
             opened = PostgresStore(await stack.enter_async_context(empty_schema()), now=clock)
         await opened.open()

@@ -352,6 +352,7 @@ async def test_a_url_with_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> 
         "sqlite:///",
         "sqlite:////folder/",
         "sqlite:///:memory:",
+        "memory",
         "sqlite:///host.db?mode=ro",
         "mysql://db/host",
     ],

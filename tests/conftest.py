@@ -18,6 +18,34 @@ from skills.echo import bot as echo
 from skills_host import Root
 from tests.world import Lab, Town
 
+# What goes through every combination, or starts many worlds: a suite of its own.
+SLOW = frozenset(
+    {
+        "auth/test_certificates.py",
+        "auth/test_directions.py",
+        "auth/test_fuzz.py",
+        "cli/test_cert.py",
+        "cli/test_import.py",
+        "cli/test_manifest.py",
+        "cli/test_route.py",
+        "cli/test_skill.py",
+        "consumer/test_chains.py",
+        "consumer/test_ids.py",
+        "consumer/test_overlaps.py",
+        "consumer/test_types.py",
+        "lab/test_assertions.py",
+        "lab/test_clients.py",
+        "test_credentials_stay_sealed.py",
+        "test_egress.py",
+        "test_parity.py",
+        "test_round_trip.py",
+        "test_shapes.py",
+        "web/admin/test_rest.py",
+        "web/admin/test_roles.py",
+        "web/test_fuzz.py",
+    }
+)
+TESTS = Path(__file__).parent
 # Only the store's own tests need a disk to wait for.
 MEMORY = "/dev/shm"
 
@@ -26,6 +54,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What only the suites of some folders look at."""
     text = "write docs/compatibility.md from what the interop tests observe"
     parser.addoption("--write-compatibility", action="store_true", help=text)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, unless another suite has it."""
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix() not in SLOW:
+            continue
+        if not any(map(item.get_closest_marker, ("durability", "processes", "interop"))):
+            item.add_marker(pytest.mark.slow)
 
 
 # Enough to find what a change breaks; before a release, --hypothesis-profile=thorough.

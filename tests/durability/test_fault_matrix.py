@@ -45,6 +45,8 @@ pytestmark = pytest.mark.durability
 
 COLUMNS: dict[str, dict[str, Any]] = {"normal": {}, "expectReplies": EXPECT_REPLIES, "invoke": {}}
 DEADLINE = 20  # seconds, far beyond those of the host: who is not answered is not answered
+# For a skill that nothing is wrong with, however busy the machine is.
+PATIENT = {"skill_seconds": 5.0, "channel_seconds": 5.0}
 LIMITS = {"skill_seconds": 0.3, "channel_seconds": 0.3, "stop_seconds": 0.2}
 UNAVAILABLE = "echo is not available right now. Please try again later."
 TIMED_OUT = "echo has ended, because nothing has happened for a long time."
@@ -423,6 +425,7 @@ async def stored(
 
         async def opened(column: str, name: str, **more: Any) -> Scene:
             kind, _, fault = name.partition(" ")
+            more["limits"] = PATIENT | more.get("limits", {})
             if name == "sqlite full":
                 disk, breakage = stack.enter_context(small_disk(tmp_path))
                 there = await scene(column, store={"url": f"sqlite:///{disk}/root.db"}, **more)
@@ -497,7 +500,8 @@ async def test_redis(scene: Open, column: str, fault: str) -> None:
     """It only wakes others: without it everything is answered, and health says so."""
     async with own_prefix() as prefix, line_to_redis() as line:
         away = "coordination-away"
-        there = await scene(column, coordination={"url": line.url, "prefix": prefix})
+        coordination = {"url": line.url, "prefix": prefix}
+        there = await scene(column, coordination=coordination, limits=PATIENT)
         await (line.cut() if fault == "refuses" else _swallowed(line))
         answer = await there.act()
         said = 1 if column == "invoke" else 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from skills_host.activity import Activity
@@ -237,6 +237,7 @@ class Orchestrator:
 
     async def _cancel(self, turn: Turn) -> None:
         is_message = turn.activity.type == "message"
+        waiting = (await self._conversations.floor(turn.session)).session.waiting
         cancelled = await self._dialogs.let_go(turn)
         if cancelled is None:
             if is_message:
@@ -255,10 +256,14 @@ class Orchestrator:
         await self._deliveries.synthetic_end(
             turn, cancelled.skill, "userCancelled", climbs=is_message
         )
-        await self._after_cancel(turn)
+        await self._after_cancel(turn, {skill.handle for skill in waiting})
 
-    async def _after_cancel(self, turn: Turn) -> None:
+    async def _after_cancel(self, turn: Turn, waiting: Collection[str]) -> None:
         """Go back to a skill that waited; whoever starts over, or ends the root, leaves it too."""
+        active = (await self._conversations.floor(turn.session)).session.active
+        # The user may have begun something else meanwhile, which nobody has interrupted.
+        if active is None or active.handle not in waiting:
+            return
         heard = self._reserved(turn)
         if heard is not None and heard.kind is ReservedKind.CANCEL:
             await self._dialogs.reprompt(turn)

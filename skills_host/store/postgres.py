@@ -92,6 +92,8 @@ class PostgresStore:
         self._url = url
         self._now = now
         self._pool: Any = None
+        # Held while the pool is made or closed: no second one beside it, no close before its end.
+        self._turning = asyncio.Lock()
         self._schema = 0
         self._writes: set[asyncio.Task[Any]] = set()
 
@@ -101,29 +103,31 @@ class PostgresStore:
         Raises `SettingsError` naming `store.url` where the server knows no such user or database
         or its tables were made by a newer version, and `StoreFailed` where it cannot be reached.
         """
-        if self._pool is not None:
-            return
-        pool = await self._connected()
-        try:
-            with _translated():
-                async with pool.acquire() as connection, connection.transaction():
-                    self._schema = await _migrate(connection)
-        except BaseException:
-            pool.terminate()
-            raise
-        self._pool = pool
+        async with self._turning:
+            if self._pool is not None:
+                return
+            pool = await self._connected()
+            try:
+                with _translated():
+                    async with pool.acquire() as connection, connection.transaction():
+                        self._schema = await _migrate(connection)
+            except BaseException:
+                pool.terminate()
+                raise
+            self._pool = pool
 
     async def close(self) -> None:
         """Finish what was accepted, then disconnect; nothing if it is closed."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        await asyncio.gather(*self._writes, return_exceptions=True)
-        try:
-            async with asyncio.timeout(CONNECT_WAIT):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
+        async with self._turning:
+            pool, self._pool = self._pool, None
+            if pool is None:
+                return
+            await asyncio.gather(*self._writes, return_exceptions=True)
+            try:
+                async with asyncio.timeout(CONNECT_WAIT):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
 
     async def read(self, keys: Iterable[Key]) -> dict[Key, Record]:
         """The living records of `keys`, read by one statement."""

@@ -113,6 +113,7 @@ class SqliteStore:
         self._now = now
         self._write_wait = write_wait
         self._lock = threading.Lock()
+        self._closing = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._writer: Writer | None = None
 
@@ -209,13 +210,15 @@ class SqliteStore:
             undo.pop_all()
 
     def _close(self) -> None:
-        with self._lock:
-            reader, self._reader = self._reader, None
-            writer, self._writer = self._writer, None
-        if reader is not None:
-            reader.close()
-        if writer is not None:
-            writer.stop()
+        # Whoever closes at the same time must not think it closed while a batch is being written.
+        with self._closing:
+            with self._lock:
+                reader, self._reader = self._reader, None
+                writer, self._writer = self._writer, None
+            if reader is not None:
+                reader.close()
+            if writer is not None:
+                writer.stop()
 
 
 def _end(prefix: str) -> bytes:

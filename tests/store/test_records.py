@@ -397,6 +397,17 @@ async def test_closing_finishes_what_was_accepted(store: Store) -> None:
     assert await asyncio.gather(*writes) == [(1,)] * 20
 
 
+async def test_whichever_close_returns_first_nothing_is_left_to_write(store: Store) -> None:
+    writes = [asyncio.create_task(store.write([Put("x", str(n), b"")])) for n in range(200)]
+    await asyncio.sleep(0)
+    closing = {asyncio.create_task(store.close()) for _ in range(8)}
+    await asyncio.wait(closing, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)
+
+    assert all(write.done() for write in writes)
+    await asyncio.gather(*closing, *writes)
+
+
 async def test_opening_twice_does_nothing(store: Store) -> None:
     await store.write([Put("state", "a", b"")])
     await asyncio.gather(store.open(), store.open())

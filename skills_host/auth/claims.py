@@ -24,11 +24,8 @@ __all__ = [
     "app_id_of",
     "channel_identity",
     "channel_rules",
-    "check_not_anonymous",
-    "checked_issuer",
-    "checked_lifetime",
-    "checked_version",
     "claim_text",
+    "entra_rules",
     "is_skill_claims",
     "skill_identity",
     "skill_rules",
@@ -122,15 +119,24 @@ class Rule:
     check: Callable[[], Any]
 
 
+def entra_rules(
+    claims: Claims, *, tenants: AbstractSet[str], cloud: Cloud, now: float
+) -> tuple[Rule, ...]:
+    """What every token of Entra's is held to first, in this order, whomever it is made out to."""
+    return (
+        Rule("authentication", lambda: _check_not_anonymous(claims)),
+        Rule("version", lambda: _checked_version(claims)),
+        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
+        Rule("issuer", lambda: _checked_issuer(claims, cloud.issuers, tenants)),
+    )
+
+
 def skill_rules(
     claims: Claims, *, bot_app_id: str, tenants: AbstractSet[str], cloud: Cloud, now: float
 ) -> tuple[Rule, ...]:
-    """What a token of Entra's is held to, in this order; see `skill_identity`."""
+    """What a skill's token of Entra's is held to, in this order; see `skill_identity`."""
     return (
-        Rule("authentication", lambda: check_not_anonymous(claims)),
-        Rule("version", lambda: checked_version(claims)),
-        Rule("lifetime", lambda: checked_lifetime(claims, now)),
-        Rule("issuer", lambda: checked_issuer(claims, cloud.issuers, tenants)),
+        *entra_rules(claims, tenants=tenants, cloud=cloud, now=now),
         Rule("audience", lambda: _check_audience(claims, bot_app_id)),
         Rule("app id", lambda: app_id_of(claims)),
         Rule("application only", lambda: _check_app_only(claims)),
@@ -140,8 +146,8 @@ def skill_rules(
 def channel_rules(claims: Claims, *, bot_app_id: str, cloud: Cloud, now: float) -> tuple[Rule, ...]:
     """What a channel's token is held to, in this order; see `channel_identity`."""
     return (
-        Rule("authentication", lambda: check_not_anonymous(claims)),
-        Rule("lifetime", lambda: checked_lifetime(claims, now)),
+        Rule("authentication", lambda: _check_not_anonymous(claims)),
+        Rule("lifetime", lambda: _checked_lifetime(claims, now)),
         Rule("issuer", lambda: _checked_channel_issuer(claims, cloud)),
         Rule("audience", lambda: _check_audience(claims, bot_app_id)),
         Rule("application only", lambda: _check_app_only(claims)),
@@ -206,7 +212,7 @@ def _emulator(own: str, app_id: str) -> Literal["emulator"]:
     return "emulator"
 
 
-def checked_version(claims: Claims) -> str:
+def _checked_version(claims: Claims) -> str:
     """The token's version. Raises `Denied("version")`."""
     version = claim_text(claims, "ver")
     if not version:
@@ -242,13 +248,13 @@ def _canonical(text: str) -> str:
     return lowered if UUID_FORM.fullmatch(lowered) and lowered != ZEROS else ""
 
 
-def check_not_anonymous(claims: Claims) -> None:
+def _check_not_anonymous(claims: Claims) -> None:
     """Raise `Denied("anonymous-off")` for the name that stands for no authentication."""
     if ANONYMOUS in (claims.get("appid"), claims.get("azp")):
         raise Denied("anonymous-off", expected="an app id", seen=ANONYMOUS)
 
 
-def checked_lifetime(claims: Claims, now: float) -> float:
+def _checked_lifetime(claims: Claims, now: float) -> float:
     """When the token expires. Raises `Denied`: `bad-claim`, `expired`, `not-yet-valid`."""
     if "exp" not in claims:
         raise Denied("bad-claim", expected="seconds as exp")
@@ -262,7 +268,7 @@ def checked_lifetime(claims: Claims, now: float) -> float:
     return expires
 
 
-def checked_issuer(
+def _checked_issuer(
     claims: Claims, templates: Iterable[str], tenants: AbstractSet[str]
 ) -> tuple[str, str]:
     """The issuer and its tenant, one of `tenants`. Raises `Denied`: `issuer`, `tenant-binding`."""

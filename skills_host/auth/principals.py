@@ -11,14 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from skills_host.auth.claims import (
-    Rule,
-    check_not_anonymous,
-    checked_issuer,
-    checked_lifetime,
-    checked_version,
-    claim_text,
-)
+from skills_host.auth.claims import Rule, claim_text, entra_rules
 from skills_host.auth.denials import Denied
 from skills_host.clouds import Cloud, canonical_app_id
 
@@ -45,10 +38,7 @@ def principal_rules(
 ) -> tuple[Rule, ...]:
     """What an administrator's token of Entra's is held to, in this order."""
     return (
-        Rule("authentication", lambda: check_not_anonymous(claims)),
-        Rule("version", lambda: checked_version(claims)),
-        Rule("lifetime", lambda: checked_lifetime(claims, now)),
-        Rule("issuer", lambda: checked_issuer(claims, cloud.issuers, tenants)),
+        *entra_rules(claims, tenants=tenants, cloud=cloud, now=now),
         Rule("audience", lambda: _check_audience(claims, audience)),
         Rule("object id", lambda: _object_id(claims)),
         Rule("roles", lambda: _roles(claims)),

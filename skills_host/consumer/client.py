@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -23,12 +24,16 @@ from skills_host.telemetry import BREAKER, CALLS, Telemetry
 from skills_host.transport import EVENT_STREAM, Request, Response, Send
 from skills_host.wire import decode, decode_elements, decode_members
 
-__all__ = ["SkillAnswer", "SkillClient", "replies_of"]
+__all__ = ["SkillAnswer", "SkillClient", "log_failure", "replies_of"]
+
+log = logging.getLogger(__name__)
 
 FRAME_BYTES = 4 * 1024 * 1024
 PAUSES = (0.2, 0.8)
 RETRIES = len(PAUSES)
 LONGEST_PAUSE = 5.0
+# What a skill answers that is at another address, or has another list, than its settings say.
+MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,14 @@ class SkillClient:
                 stream=posted.stream,
             )
         )
+
+
+def log_failure(skill: Skill, failure: SkillFailed) -> None:
+    """Tell the operator of a failure: an error, where it does not pass by itself."""
+    if failure.answered in MISCONFIGURED:
+        log.error("skill %s: check its endpoint and its list of callers: %s", skill.name, failure)
+    else:
+        log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
 
 
 def replies_of(body: bytes) -> tuple[Activity, ...]:

@@ -20,17 +20,19 @@ from skills_host.bot.handlers import Bot
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.client import SkillClient
+from skills_host.consumer.client import SkillClient, log_failure
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
-from skills_host.consumer.hops import CallLoop, Passing, Trails
+from skills_host.consumer.hops import CallLoop, Trails
 from skills_host.consumer.policy import is_for_bot
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.replay import kept
+from skills_host.consumer.routing.context import without_context
 from skills_host.consumer.said import (
     DECLINED,
     END_CODES,
     Heard,
     call_of,
+    is_answer,
     is_decline,
     mode_of,
     pass_on,
@@ -45,10 +47,6 @@ from skills_host.settings import Delivery, Retry
 __all__ = ["Declines", "Deliveries", "FloorChanged"]
 
 log = logging.getLogger(__name__)
-
-# What a skill answers that is at another address, or has another list, than its settings say.
-MISCONFIGURED = frozenset({401, 403, 404, 405, 415})
-
 
 Declines = Callable[[Turn, SkillConversation], Awaitable[bool]]
 """Finds another skill for what one has declined; False if there is nothing to find one for."""
@@ -86,9 +84,8 @@ class Deliveries:
         self._tasks = tasks
         self._host_url = host_url
         self._now = now
-        self._trails = trails
+        self.trails = trails
         self._intercept = intercept
-        self._passing = Passing()
         self._former = former
         self.declines: Declines | None = None
 
@@ -114,14 +111,16 @@ class Deliveries:
         earlier = await turn.effects.called(skill.name, activity)
         if earlier is not None:
             return await self.go_on(turn, earlier, activity)
-        if is_refused(skill, activity, turn=turn):
+        answers = is_answer(turn, activity, routed=routed)
+        if is_refused(skill, activity, turn=turn, answers=answers):
             return None
         try:
-            await self._trails.check_turn(turn, skill.app_id)
-            with self._passing.on(activity, skill=skill.name, turn=turn):
+            async with self.trails.on(activity, skill=skill, turn=turn):
                 return await self._forwarded(turn, skill, floor, activity, delivery, routed, tried)
         except CallLoop as exc:
-            await self._refused(turn, skill, floor, activity, exc)
+            if floor.session.active is not None:
+                await self._conversations.end(turn.session, floor.session.active.handle)
+            await self.refused(turn, skill, exc, answers=answers)
             return None
 
     async def _forwarded(
@@ -145,21 +144,20 @@ class Deliveries:
             raise FloorChanged from exc
         return await self.posted(turn, skill, conversation, call, activity)
 
-    async def _refused(
-        self, turn: Turn, skill: Skill, floor: Floor, activity: Activity, loop: CallLoop
-    ) -> None:
-        """Tell everybody that an activity does not go on."""
+    async def refused(self, turn: Turn, skill: Skill, loop: CallLoop, *, answers: bool) -> None:
+        """Tell everybody that what came does not go on to a skill.
+
+        The caller, only where no other skill has the floor: that one has nothing to do with it.
+        """
         log.error("nothing is passed on to skill %s: %s", skill.name, loop.code)
-        active = floor.session.active
-        if active is not None:
-            await self._conversations.end(turn.session, active.handle)
-        if activity is turn.activity and activity.type == "invoke":
+        if answers:
             turn.respond(loop.status)
-        text = filled(self._texts.looped, title=skill.title)
-        await self._ended_for_all(turn, text, skill.name, END_CODES[loop.code])
-        if not turn.has_ended:
+        is_over = (await self._conversations.floor(turn.session)).session.active is None
+        text, code = filled(self._texts.looped, title=skill.title), END_CODES[loop.code]
+        await self._ended_for_all(turn, text, skill.name, code, climbs=is_over)
+        if is_over and not turn.has_ended:
             # Whatever the root's bot made of it: else the caller would pass on the next word too.
-            await turn.end(code=END_CODES[loop.code])
+            await turn.end(code=code)
 
     async def go_on(self, turn: Turn, call: Call, activity: Activity) -> InvokeResponse | None:
         """Go on with a call that an earlier run of the turn has begun.
@@ -258,15 +256,16 @@ class Deliveries:
         activity: Activity,
     ) -> InvokeResponse | None:
         mode = mode_of(skill, conversation.delivery, activity)
+        # What came with the turn is not for its sender to tell a skill.
         outgoing = addressed_to_skill(
-            activity,
+            without_context(activity, turn.activity),
             conversation_id=conversation.handle,
             service_url=self._host_url,
             delivery_mode=None if mode is Delivery.NORMAL else mode,
         )
         turn.note_posted(activity)
         is_invoke = activity.type == "invoke"
-        heard = Heard(answers_turn=is_invoke and activity is turn.activity)
+        heard = Heard(answers_turn=is_answer(turn, activity, routed=call.routed))
 
         async def hear(reply: Activity) -> None:
             if (fit := admitted(skill, reply)) is not None:
@@ -278,7 +277,7 @@ class Deliveries:
             outgoing,
             conversation_id=conversation.handle,
             key=call.key,
-            hops=self._trails.longer(turn.hops, skill.app_id),
+            hops=self.trails.longer(turn.hops, skill.app_id),
         )
         try:
             answer = await self.calls.run(
@@ -345,12 +344,7 @@ class Deliveries:
         # Whoever cancelled the call has told the user.
         if failure.code == "skill-cancelled":
             return
-        if failure.answered in MISCONFIGURED:
-            log.error(
-                "skill %s: check its endpoint and its list of callers: %s", skill.name, failure
-            )
-        else:
-            log.warning("skill %s failed: %s (%s)", skill.name, failure.code, failure)
+        log_failure(skill, failure)
         code = END_CODES.get(failure.code, "channelFailed")
         failed = turn.effects.begun(replace(call, failed=code))
         ended = await self._conversations.end(turn.session, conversation.handle, also=[failed])
@@ -382,16 +376,18 @@ class Deliveries:
             text = skill.texts.interrupted or self._texts.interrupted
         await self._ended_for_all(turn, filled(text, title=skill.title), skill.name, code)
 
-    async def _ended_for_all(self, turn: Turn, text: str, skill: str, code: str) -> None:
+    async def _ended_for_all(
+        self, turn: Turn, text: str, skill: str, code: str, *, climbs: bool = True
+    ) -> None:
         """Tell the user and the root's bot of an end; the bot, even if the user cannot be told."""
         try:
             await turn.send(text)
         except SkillsHostError:
-            await self.synthetic_end(turn, skill, code, climbs=True)
+            await self.synthetic_end(turn, skill, code, climbs=climbs)
             # A turn that fails forgets what it changed, and this it must not.
             await turn.save()
             raise
-        await self.synthetic_end(turn, skill, code, climbs=True)
+        await self.synthetic_end(turn, skill, code, climbs=climbs)
 
     async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
         try:

@@ -12,10 +12,12 @@ from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries, FloorChanged
+from skills_host.consumer.hops import CallLoop
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.said import call_of
+from skills_host.consumer.said import call_of, is_answer
 from skills_host.consumer.session import ActiveSkill, resumed, suspended
 from skills_host.consumer.texts import RootTexts, filled
+from skills_host.consumer.values import is_refused
 from skills_host.errors import VersionConflict
 from skills_host.settings import Delivery
 from skills_host.store.records import Change
@@ -216,7 +218,8 @@ class SkillDialogs:
     async def aside(
         self, turn: Turn, skill: Skill, activity: Activity | None = None, *, handle: str = ""
     ) -> InvokeResponse | None:
-        """Post an activity to a skill without giving it the floor, as in `Deliveries.forward`.
+        """Post what was routed to a skill without giving it the floor, by the same rules as in
+        `Deliveries.forward`.
 
         In the conversation of `handle`, if that is still open; else in one for this alone.
         """
@@ -224,6 +227,19 @@ class SkillDialogs:
         earlier = await turn.effects.called(skill.name, activity)
         if earlier is not None:
             return await self._deliveries.go_on(turn, earlier, activity)
+        answers = is_answer(turn, activity, routed=True)
+        if is_refused(skill, activity, turn=turn, answers=answers):
+            return None
+        try:
+            async with self._deliveries.trails.on(activity, skill=skill, turn=turn):
+                return await self._posted_aside(turn, skill, activity, handle)
+        except CallLoop as exc:
+            await self._deliveries.refused(turn, skill, exc, answers=answers)
+            return None
+
+    async def _posted_aside(
+        self, turn: Turn, skill: Skill, activity: Activity, handle: str
+    ) -> InvokeResponse | None:
         conversation = None
         if handle:
             conversation = await self._conversations.resumed(turn.session, handle)

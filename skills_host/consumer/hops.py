@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from skills_host.activity import Activity
 from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import Conversations
+from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import SkillFailed
 from skills_host.store.seal import HostKey, Keys
 
-__all__ = ["CallLoop", "Passing", "Trails", "baggage_of", "hops_in"]
+__all__ = ["CallLoop", "Trails", "baggage_of", "hops_in"]
 
 MEMBER = "skills-host-hops"
 HOP_BYTES = 9
@@ -42,43 +43,6 @@ def hops_in(baggage: str | None) -> tuple[str, ...]:
 def baggage_of(hops: tuple[str, ...]) -> str:
     """The header's value. Pure."""
     return f"{MEMBER}={'.'.join(hops)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Trails:
-    """The trails that one root makes longer; at most `most` bots may pass an activity on."""
-
-    keys: Keys
-    host_app_id: str
-    most: int
-    conversations: Conversations
-
-    async def check_turn(self, turn: Turn, skill_app_id: str) -> None:
-        """`check` with the turn's own trail, and what its caller did not say of it.
-
-        A caller that passes no trail on still says where it was itself called: if that is a
-        conversation of this very root, its trail goes on from there.
-        """
-        if turn.is_from_skill_consumer and not turn.hops:
-            ours = await self.conversations.behind(turn.activity)
-            if ours is not None:
-                turn.hops = self.longer(ours.place.hops, ours.skill_app_id)
-        self.check(turn.hops, skill_app_id)
-
-    def check(self, hops: tuple[str, ...], skill_app_id: str) -> None:
-        """Raise `CallLoop` if an activity that came by these hops must not go on to a skill."""
-        if any(self._hop(key, skill_app_id) in hops for key in self.keys.all):
-            raise CallLoop
-        if len(hops) >= self.most:
-            raise CallLoop(code="too-many-hops")
-
-    def longer(self, hops: tuple[str, ...], skill_app_id: str) -> tuple[str, ...]:
-        """The trail as the skill gets it."""
-        return (*hops, self._hop(self.keys.current, skill_app_id))
-
-    def _hop(self, key: HostKey, skill_app_id: str) -> str:
-        pair = UUID(self.host_app_id).bytes + UUID(skill_app_id).bytes
-        return base64.urlsafe_b64encode(key.mac(b"hop", pair, HOP_BYTES)).decode("ascii")
 
 
 class Passing:
@@ -111,3 +75,51 @@ class Passing:
             yield
         finally:
             del self._open[mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Trails:
+    """The trails that one root makes longer; at most `most` bots may pass an activity on."""
+
+    keys: Keys
+    host_app_id: str
+    most: int
+    conversations: Conversations
+    _passing: Passing = field(default_factory=Passing)
+
+    @asynccontextmanager
+    async def on(self, activity: Activity, *, skill: Skill, turn: Turn) -> AsyncIterator[None]:
+        """For as long as it lasts, a turn passes an activity on to a skill, whichever way.
+
+        Raises `CallLoop` where it must not.
+        """
+        await self.check_turn(turn, skill.app_id)
+        with self._passing.on(activity, skill=skill.name, turn=turn):
+            yield
+
+    async def check_turn(self, turn: Turn, skill_app_id: str) -> None:
+        """`check` with the turn's own trail, and what its caller did not say of it.
+
+        A caller that passes no trail on still says where it was itself called: if that is a
+        conversation of this very root, its trail goes on from there.
+        """
+        if turn.is_from_skill_consumer and not turn.hops:
+            ours = await self.conversations.behind(turn.activity)
+            if ours is not None:
+                turn.hops = self.longer(ours.place.hops, ours.skill_app_id)
+        self.check(turn.hops, skill_app_id)
+
+    def check(self, hops: tuple[str, ...], skill_app_id: str) -> None:
+        """Raise `CallLoop` if an activity that came by these hops must not go on to a skill."""
+        if any(self._hop(key, skill_app_id) in hops for key in self.keys.all):
+            raise CallLoop
+        if len(hops) >= self.most:
+            raise CallLoop(code="too-many-hops")
+
+    def longer(self, hops: tuple[str, ...], skill_app_id: str) -> tuple[str, ...]:
+        """The trail as the skill gets it."""
+        return (*hops, self._hop(self.keys.current, skill_app_id))
+
+    def _hop(self, key: HostKey, skill_app_id: str) -> str:
+        pair = UUID(self.host_app_id).bytes + UUID(skill_app_id).bytes
+        return base64.urlsafe_b64encode(key.mac(b"hop", pair, HOP_BYTES)).decode("ascii")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skills_host.activity import Activity
 from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import Card, Conversations, Floor
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.dialog import SkillDialogs
-from skills_host.consumer.fanout import FanOut
+from skills_host.consumer.fanout import FanOut, Question
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.replay import kept, said_again
 from skills_host.consumer.root import Root
@@ -94,10 +94,7 @@ class Routes:
 
     async def forward(self, turn: Turn, skill: Skill, floor: Floor) -> None:
         """Pass the turn's activity on to the skill that has the floor, without any decision."""
-        activity = with_context(turn.activity, _STAY, ())
-        await self._deliveries.forward(
-            turn, skill, floor, None if activity is turn.activity else activity, routed=True
-        )
+        await self._deliveries.forward(turn, skill, floor, routed=True)
 
     async def say(self, turn: Turn, text: str, *, title: str = "", choices: str = "") -> None:
         """Say something of the root's own; only skills that the user may reach are named."""
@@ -128,15 +125,19 @@ class Routes:
     async def _aside(self, taken: _Taken) -> None:
         skill = self._skill(taken)
         handle = taken.card.handle if taken.card is not None else ""
-        await self._dialogs.aside(taken.turn, skill, handle=handle)
+        activity = await self._outgoing(taken, skill)
+        await self._dialogs.aside(taken.turn, skill, activity, handle=handle)
 
     async def _to_several(self, taken: _Taken) -> None:
         skills = self._skills()
         names = [found.skill for found in taken.decision.candidates[:CHOICES]]
-        activity = taken.again or taken.turn.activity
-        asked_skills = [skills[name] for name in names if name in skills]
-        heard = await self._fan_out.ask(taken.turn, taken.floor, asked_skills, activity)
-        if not heard:
+        questions = [
+            Question(skills[name], await self._outgoing(taken, skills[name]))
+            for name in names
+            if name in skills
+        ]
+        heard = await self._fan_out.ask(taken.turn, taken.floor, questions)
+        if heard is not None and not heard:
             await self._unknown(taken)
 
     def _skill(self, taken: _Taken) -> Skill:
@@ -148,7 +149,7 @@ class Routes:
 
     async def _outgoing(self, taken: _Taken, skill: Skill) -> Activity:
         """What the skill is sent: this message, its words without a name, or those of before."""
-        turn, decision = taken.turn, taken.decision
+        turn, decision = taken.turn, replace(taken.decision, skill=skill.name)
         pending = taken.floor.session.pending
         activity = taken.again or turn.activity
         if decision.replays and pending is not None and taken.again is None:
@@ -215,6 +216,3 @@ class Routes:
             await turn.save([self._conversations.remembered(floor, session)])
         except VersionConflict as exc:
             raise FloorChanged from exc
-
-
-_STAY = RouteDecision(RouteKind.STAY)

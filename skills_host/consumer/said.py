@@ -19,6 +19,7 @@ __all__ = [
     "END_CODES",
     "Heard",
     "call_of",
+    "is_answer",
     "is_decline",
     "mode_of",
     "pass_on",
@@ -32,6 +33,14 @@ END_CODES = {
     "call-loop": "callLoop",
     "too-many-hops": "tooManyHops",
 }
+
+
+def is_answer(turn: Turn, activity: Activity, *, routed: bool) -> bool:
+    """True if the response to what a skill is posted is the response to the turn's own invoke.
+
+    What is `routed` may be a copy of it that tells the skill something more.
+    """
+    return activity.type == "invoke" and (routed or activity is turn.activity)
 
 
 def is_decline(end: Activity) -> bool:

@@ -22,11 +22,11 @@ _CODE = "value-refused"
 _BAD_END = "botIssuedInvalidMessage"
 
 
-def is_refused(skill: Skill, activity: Activity, *, turn: Turn) -> bool:
+def is_refused(skill: Skill, activity: Activity, *, turn: Turn, answers: bool) -> bool:
     """Hold what is about to be sent to a skill against what it takes.
 
-    Where that is enforced, true for the turn's own invoke, which is answered so; `BadInput`
-    (`value-refused`) for anything else. Nothing of the value is told.
+    Where that is enforced, true for what `answers` the turn's own invoke, which is answered so;
+    `BadInput` (`value-refused`) for anything else. Nothing of the value is told.
     """
     if skill.contract is None:
         return False
@@ -34,7 +34,7 @@ def is_refused(skill: Skill, activity: Activity, *, turn: Turn) -> bool:
     try:
         _judge(skill, given, "what is sent to it")
     except BadInput as exc:
-        if activity is not turn.activity or activity.type != "invoke":
+        if not answers:
             raise
         turn.respond(exc.status, error_body(exc))
         return True

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skills_host import Root, Turn
+from skills_host import Activity, Root, Turn
 from skills_host.consumer.conversations import Conversations
 from skills_host.consumer.hops import CallLoop, Trails, baggage_of, hops_in
 from skills_host.store.seal import HostKey, Keys
@@ -18,7 +18,7 @@ from skills_host.wire import encode
 from tests.consumer.chains import ADDRESSES, start_link
 from tests.consumer.roots import Witness
 from tests.consumer.test_chains import DELIVERIES, Last
-from tests.world import IDS, Town
+from tests.world import IDS, Town, bot_settings
 
 KEYS = Keys((HostKey(b"k" * 32),))
 LOOPED = "I cannot pass you on to booking: we would go round in circles."
@@ -178,6 +178,125 @@ async def test_invoke_in_a_circle_is_answered(empty_town: Town) -> None:
 
     assert answer.status == 508
     assert empty_town.said() == [LOOPED]
+
+
+# What is posted beside the floor
+
+
+ASK = {"accepts": ["invoke/ask"]}
+TOGETHER = {"fan_out": True}
+
+
+async def test_invoke_aside_in_a_circle_is_refused(empty_town: Town) -> None:
+    """No skill has the floor, and none has it afterwards."""
+    root = Witness()
+    await circle(empty_town, "root", "booking", root=root, **ASK)
+    answer = await empty_town.post("", type="invoke", name="ask")
+    await empty_town.quiet()
+
+    assert (answer.status, empty_town.said()) == (508, [LOOPED])
+    assert {code for _, code, _ in root.ends} == {"callLoop"}
+    assert "did not understand" in (await empty_town.say("hello"))[0]
+
+
+async def test_invoke_aside_by_too_many_hops_is_refused(empty_town: Town) -> None:
+    limits = {"limits": {"hops": 1}}
+    await start_link(empty_town, "root", Root(), skills=("booking",), settings=ASK, host=limits)
+    await start_link(
+        empty_town,
+        "booking",
+        Root(),
+        callers=("root",),
+        skills=("echo",),
+        settings=ASK,
+        host=limits,
+    )
+    await start_link(empty_town, "echo", Last(), callers=("booking",))
+    answer = await empty_town.post("", type="invoke", name="ask")
+
+    assert answer.status == 508
+    assert empty_town.said() == ["I cannot pass you on to echo: we would go round in circles."]
+
+
+async def test_refusal_aside_leaves_the_floor_alone(empty_town: Town) -> None:
+    """Where the bot that refuses is a skill itself, its own caller goes on with it."""
+    root, base = Witness(), ADDRESSES["booking"]
+    await start_link(empty_town, "root", root, skills=("booking",))
+    accepted: dict[str, list[str]] = {"echo": [], "stranger": ["event/ping"]}
+    skills = {
+        name: {
+            "endpoint": f"{ADDRESSES[name]}/api/messages",
+            "app_id": IDS[name],
+            "accepts": accepts,
+        }
+        for name, accepts in accepted.items()
+    }
+    bots = {"booking": bot_settings("root", "booking", allowed_callers=[IDS["root"]])}
+    toml = {"host": {"limits": {"hops": 2}}, "bots": bots, "skills": skills}
+    app = await empty_town.start(base, "booking", toml, {"booking": Root()})
+    await start_link(empty_town, "echo", Last(), callers=("booking",))
+
+    def from_afar(request: Request) -> Any:
+        if Activity.parse(request.body or b"").type != "event":
+            return None
+        headers = {**request.headers, "baggage": baggage_of(("a" * 12, "b" * 12))}
+        return empty_town.send._served(app, replace(request, headers=headers))
+
+    empty_town.send.faults[base] = from_afar
+    await empty_town.say("@booking echo")
+    await empty_town.post("", type="event", name="ping")
+
+    assert empty_town.said()[-1].startswith("I cannot pass you on to stranger")
+    assert root.ends == []
+    assert await empty_town.say("on") == ["heard message on"]
+
+
+async def test_skills_asked_together_in_a_circle_are_refused(empty_town: Town) -> None:
+    """The trail goes with what several are asked; whoever is no part of the circle answers."""
+    root = Witness()
+    skills = ("booking", "echo")
+    await start_link(
+        empty_town, "root", root, callers=("booking",), skills=skills, settings=TOGETHER
+    )
+    await start_link(empty_town, "booking", Root(), callers=("root",), skills=("root",))
+    await start_link(empty_town, "echo", Last(), callers=("root",))
+    said = await empty_town.say("go")
+    asked = [r for r in empty_town.send.sent if r.url.startswith(ADDRESSES["echo"])]
+
+    assert said == [LOOPED, "heard message go"]
+    assert [len(hops_in(request.headers.get("baggage"))) for request in asked] == [1]
+    assert await empty_town.say("on") == ["heard message on"]
+
+
+async def test_skill_that_would_be_a_circle_is_left_out_among_others(empty_town: Town) -> None:
+    """root → booking → root → booking and echo: only echo is asked."""
+    skills = ("booking", "echo")
+    await start_link(
+        empty_town, "root", Root(), callers=("booking",), skills=skills, settings=TOGETHER
+    )
+    await start_link(empty_town, "booking", Root(), callers=("root",), skills=("root",))
+    await start_link(empty_town, "echo", Last(), callers=("root",))
+
+    assert await empty_town.say("@booking go") == ["heard message go"]
+
+
+async def test_skills_asked_together_by_too_many_hops_are_refused(empty_town: Town) -> None:
+    root, limits = Witness(), {"limits": {"hops": 1}}
+    await start_link(empty_town, "root", root, skills=("booking",), host=limits)
+    await start_link(
+        empty_town,
+        "booking",
+        Root(),
+        callers=("root",),
+        skills=("echo", "stranger"),
+        settings=TOGETHER,
+        host=limits,
+    )
+    said = await empty_town.say("go")
+
+    assert said == ["I cannot pass you on to echo: we would go round in circles."]
+    assert root.ends == [("booking", "tooManyHops", None)]
+    assert "did not understand" in (await empty_town.say("hello"))[0]
 
 
 async def test_bot_may_call_itself_back_for_something_else(empty_town: Town) -> None:

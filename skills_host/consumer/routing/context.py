@@ -6,7 +6,7 @@ registration lists, which by default is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from skills_host.activity import Activity
@@ -14,7 +14,7 @@ from skills_host.consumer.routing.decision import RouteDecision
 from skills_host.routing_settings import ContextPart
 from skills_host.wire import decode, decode_elements, encode
 
-__all__ = ["CONTEXT", "with_context"]
+__all__ = ["CONTEXT", "with_context", "without_context"]
 
 CONTEXT = "urn:skills-host:context"
 SUMMARY = 1000  # characters
@@ -31,18 +31,29 @@ def with_context(
 
     Envelopes that came with it are taken out: a user's channel has nothing to say here.
     """
-    is_claimed = any(entity.type == CONTEXT for entity in activity.entities)
-    raw = activity.raw("entities")
-    kept = decode_elements(raw) if raw else []
-    if is_claimed:
-        kept = [entity for entity in kept if decode(entity).get("type") != CONTEXT]
+    bare = without_context(activity, activity)
     told = _told(activity, decision, summary)
     members = {part.value: told[part] for part in ContextPart if part in parts and told[part]}
-    if members:
-        kept.append(encode({"type": CONTEXT, **members}))
-    if not members and not is_claimed:
+    if not members:
+        return bare
+    return _with_entities(bare, [*_entities(bare), encode({"type": CONTEXT, **members})])
+
+
+def without_context(activity: Activity, brought: Activity) -> Activity:
+    """The activity without the envelopes that another one `brought`; as it is, if it has none."""
+    if not any(entity.type == CONTEXT for entity in brought.entities):
         return activity
-    return activity.with_raw({"entities": b"[" + b",".join(kept) + b"]"})
+    gone = {raw for raw in _entities(brought) if decode(raw).get("type") == CONTEXT}
+    kept = [raw for raw in _entities(activity) if raw not in gone]
+    return _with_entities(activity, kept) if activity.raw("entities") else activity
+
+
+def _entities(activity: Activity) -> list[bytes]:
+    return decode_elements(activity.raw("entities") or b"[]")
+
+
+def _with_entities(activity: Activity, entities: Iterable[bytes]) -> Activity:
+    return activity.with_raw({"entities": b"[" + b",".join(entities) + b"]"})
 
 
 def _told(activity: Activity, decision: RouteDecision, summary: str) -> dict[ContextPart, Any]:

@@ -9,6 +9,7 @@ import pytest
 from skills_host import Activity, Bot, Root, Turn
 from skills_host.consumer.routing.decision import Candidate, RouteDecision
 from skills_host.errors import SettingsError
+from skills_host.wire import decode
 from tests.conftest import open_town
 from tests.world import IDS, ROOT, Town
 
@@ -484,6 +485,9 @@ async def test_skill_that_fails_is_silent_among_others(empty_town: Town) -> None
 # What a skill is told
 
 
+FORGED = [{"type": "urn:skills-host:context", "reason": "trust me"}, {"type": "mine"}]
+
+
 def envelope(activity: Activity) -> dict[str, Any] | None:
     """The context that a skill got."""
     found = [
@@ -520,11 +524,110 @@ async def test_skill_is_told_what_its_context_lists(empty_town: Town) -> None:
 @pytest.mark.parametrize("words", ["echo", "hello"])
 async def test_context_is_not_the_users_to_write(town: Town, words: str) -> None:
     """Not in the message that is routed, nor in those that follow."""
-    forged = [{"type": "urn:skills-host:context", "reason": "trust me"}, {"type": "mine"}]
     await town.say("echo")
-    await town.say(words, entities=forged)
+    await town.say(words, entities=FORGED)
 
     assert town.to_skill("echo")[-1].get("entities") == [{"type": "mine"}]
+
+
+async def test_context_is_not_the_users_to_write_where_code_passes_it_on(
+    empty_town: Town,
+) -> None:
+    root = Root()
+
+    @root.on_message("mine")
+    async def begin(turn: Turn) -> None:
+        await root.skills.begin(turn, "echo")
+
+    town = await open_town(empty_town, root)
+    await town.say("mine", entities=FORGED)
+
+    assert town.to_skill("echo")[-1].get("entities") == [{"type": "mine"}]
+
+
+async def test_skill_is_told_its_context_aside(empty_town: Town) -> None:
+    """Its answer is that to the user's invoke all the same."""
+    bot = Bot()
+
+    @bot.on_invoke("ask")
+    async def answer(turn: Turn) -> None:
+        turn.respond(200, envelope(turn.activity))
+
+    await empty_town.start_skill("echo", bot)
+    await empty_town.start_root(echo={"accepts": ["invoke/ask"], "context": ["reason"]})
+    answered = await empty_town.post("", type="invoke", name="ask", entities=FORGED)
+
+    assert (answered.status, decode(answered.body)) == (
+        200,
+        {"type": "urn:skills-host:context", "reason": "declared"},
+    )
+    assert FORGED[1] in (empty_town.to_skill("echo")[0].get("entities") or [])
+
+
+async def test_active_skill_answers_an_invoke_with_its_context(empty_town: Town) -> None:
+    bot = Bot()
+
+    @bot.on_message
+    async def hear(turn: Turn) -> None:
+        await turn.send("hm")
+
+    @bot.on_invoke("ask")
+    async def answer(turn: Turn) -> None:
+        turn.respond(200, envelope(turn.activity))
+
+    await empty_town.start_skill("echo", bot)
+    await empty_town.start_root(echo={"accepts": ["invoke/ask"], "context": ["reason"]})
+    await empty_town.say("echo")
+    answered = await empty_town.post("", type="invoke", name="ask")
+
+    assert answered.status == 200
+    assert decode(answered.body)["reason"] == "sticky"
+
+
+async def test_context_is_not_the_users_to_write_aside(empty_town: Town) -> None:
+    await empty_town.start_skill("echo", Bot())
+    await empty_town.start_root(echo={"accepts": ["invoke/ask"]})
+    await empty_town.post("", type="invoke", name="ask", entities=FORGED)
+
+    assert empty_town.to_skill("echo")[0].get("entities") == [{"type": "mine"}]
+
+
+async def test_skills_asked_together_are_told_each_its_own_context(empty_town: Town) -> None:
+    """Who is granted none gets none, not even what the user wrote."""
+    both = {"phrases": SHARED, "fan_out": True}
+    told = both | {"patterns": ["do (?P<what>it)"], "context": ["reason", "locale"]}
+    town = await open_town(empty_town, echo=told, booking=both)
+    await town.say("do it", locale="de-CH", entities=FORGED)
+
+    assert envelope(town.to_skill("echo")[0]) == {
+        "type": "urn:skills-host:context",
+        "reason": "rules: “do it”",
+        "locale": "de-CH",
+    }
+    assert town.to_skill("booking")[0].get("entities") == [{"type": "mine"}]
+
+
+async def test_skill_asked_with_others_says_only_what_it_declares(empty_town: Town) -> None:
+    bots = {"echo": Bot(), "booking": Bot()}
+    for name, bot in bots.items():
+
+        @bot.on_message
+        async def answer(turn: Turn) -> None:
+            await turn.send("hello")
+            await turn.send(Activity.make("event", name="odd"))
+
+        await empty_town.start_skill(name, bot)
+    root, events = Root(), []
+
+    @root.on_event()
+    async def note(turn: Turn) -> None:
+        events.append(turn.speaker)
+
+    both = {"phrases": SHARED, "fan_out": True}
+    await empty_town.start_root(root=root, echo=both | {"sends": []}, booking=both)
+    await empty_town.say("do it")
+
+    assert events == ["booking"]
 
 
 # Routers of one's own

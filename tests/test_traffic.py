@@ -1,9 +1,10 @@
-"""What a turn costs the root's store: commits wait for the disk."""
+"""What a turn costs the root's store: commits wait for the disk, statements for a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,7 +12,11 @@ from skills_host.store.records import Change, Key
 from skills_host.store.sqlite import SqliteStore
 from tests.conftest import open_town
 from tests.consumer.roots import EXPECT_REPLIES, Witness
+from tests.store.conftest import empty_schema
+from tests.store.faults import Relay
 from tests.world import Town
+
+SYNC = b"S\0\0\0\4"  # the message with which a client ends what it asks of PostgreSQL
 
 
 @pytest.fixture
@@ -86,3 +91,44 @@ async def test_refusal_costs_nothing(traffic: Callable[[], tuple[int, int]], tow
     await town.callback("echo", handle[:-1] + "_", {"type": "message", "text": "x"})
 
     assert traffic() == (0, 0)
+
+
+class Watched(Relay):
+    """A relay that counts what the database is asked: whoever asks waits for each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def saw(self, data: bytes) -> None:
+        self.asked += data.count(SYNC) + data.startswith(b"Q")
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[tuple[Watched, str]]:
+    """A relay to an empty schema, and the address of that through it."""
+    async with empty_schema() as url:
+        parts, relay = urlsplit(url), Watched()
+        await relay.open()
+        yield relay, parts._replace(netloc=f"{parts.username}@127.0.0.1:{relay.port}").geturl()
+        await relay.cut()
+
+
+@pytest.mark.durability
+@pytest.mark.parametrize(("echo", "cost"), [({}, 7), (EXPECT_REPLIES, 5)])
+async def test_postgresql_is_asked_once_for_each_read_and_commit(
+    empty_town: Town, watched: tuple[Watched, str], echo: dict[str, str], cost: int
+) -> None:
+    """As many as there are above, and nothing beside them."""
+    relay, url = watched
+    town = await open_town(empty_town, Witness(), echo=echo, store={"url": url})
+    await town.say("echo")
+    turns = []
+    for text in ("one", "two", "three", "four"):
+        relay.asked = 0
+        await town.say(text)
+        turns.append(relay.asked)
+    await town.close()
+
+    # What the host looks for each second may come between.
+    assert min(turns) == cost

@@ -198,6 +198,7 @@ class PostgresStore:
                 max_size=CONNECTIONS,
                 timeout=CONNECT_WAIT,
                 command_timeout=ANSWER_WAIT,
+                reset=_kept,
                 server_settings={"application_name": "skills-host", "synchronous_commit": "on"},
             )
         except (
@@ -258,6 +259,13 @@ class PostgresStore:
         if not task.cancelled():
             # Nobody asks any more if the caller was cancelled.
             task.exception()
+
+
+async def _kept(_: Any) -> None:
+    """Leave a connection as it is given back: no statement here changes what outlives it.
+
+    The library would ask the server to forget settings, listeners and session locks each time.
+    """
 
 
 async def _migrate(connection: Any) -> int:

@@ -70,13 +70,21 @@ class Relay:
         back, forth = await asyncio.open_connection(PARTS.hostname, PARTS.port or 5432)
         pair = {writer, forth}
         self._writers |= pair
-        await asyncio.gather(_copied(reader, forth), _copied(back, writer))
+        await asyncio.gather(_copied(reader, forth, self.saw), _copied(back, writer))
         self._writers -= pair
 
+    def saw(self, data: bytes) -> None:
+        """What a client sends passes here."""
 
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _copied(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    saw: Callable[[bytes], object] = lambda data: None,
+) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65536):
+            saw(data)
             writer.write(data)
             await writer.drain()
     writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, field
 from skills_host.clouds import Address, Model, canonical_app_id
 
 __all__ = [
+    "BARS",
+    "Bars",
     "Checks",
     "ContextPart",
     "Examples",
@@ -130,17 +133,45 @@ class SkillRouting(Model):
     schemas: Checks = Checks.WARN
 
 
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What candidates have to pass: the best skill needs a score of `threshold` and a `margin`
+    before the next one; to take the floor from a skill that has it, `switch` and twice the margin.
+    """
+
+    threshold: float
+    margin: float
+    switch: float
+
+
+# Each engine has scores of its own kind; `scripts/bench examples` shows what becomes of these.
+BARS: Mapping[str, Bars] = {
+    "builtin": Bars(0.5, 0.05, 0.7),
+    "sklearn": Bars(0.6, 0.1, 0.8),
+    "own": Bars(0.3, 0.1, 0.6),
+}
+"""What candidates have to pass without a setting, by engine; `own` is for a root's own router."""
+
+
 class ExamplesSettings(Model):
     """`[routing.examples]`: when the nearest examples decide; `engine` is what compares them.
 
-    The best skill needs a score of `threshold` and a `margin` before the next one; to take the
-    floor from a skill that has it, `switch` and twice the margin.
+    `threshold`, `margin` and `switch` are as in `Bars`; None stands for the engine's own.
     """
 
     engine: Annotated[str, StringConstraints(pattern=r"^(builtin|sklearn)$")] = "builtin"
-    threshold: Share = 0.3
-    margin: Share = 0.1
-    switch: Share = 0.6
+    threshold: Share | None = None
+    margin: Share | None = None
+    switch: Share | None = None
+
+    def bars(self, of: str = "") -> Bars:
+        """What candidates of the engine have to pass, or those of another name in `BARS`."""
+        usual = BARS[of or self.engine]
+        return Bars(
+            usual.threshold if self.threshold is None else self.threshold,
+            usual.margin if self.margin is None else self.margin,
+            usual.switch if self.switch is None else self.switch,
+        )
 
 
 class ModelSettings(Model):

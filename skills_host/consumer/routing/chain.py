@@ -43,10 +43,10 @@ def routers_of(
     settings: RoutingSettings, own: Router | None, model: Router | None
 ) -> tuple[RouterStep, ...]:
     """The routers that are asked after rules and examples: the root's own, and a language model."""
-    policy = settings.examples
+    bars = settings.examples.bars("own")
     steps: list[RouterStep] = []
     if own is not None:
-        steps.append(RouterStep("own", own, policy.threshold, policy.margin))
+        steps.append(RouterStep("own", own, bars.threshold, bars.margin))
     if model is not None and settings.model is not None:
         steps.append(RouterStep("model", model, settings.model.threshold))
     return tuple(steps)

@@ -1,7 +1,7 @@
 """Examples: which skill's utterances are nearest to what a user says (TF-IDF, k neighbours). Pure.
 
 What is said to the root itself, and small talk, is a class of its own: a threshold alone does not
-keep “thank you” from some skill.
+keep “thank you” from some skill. What many skills' examples have in common counts little.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.decision import Candidate
@@ -21,7 +22,9 @@ __all__ = ["ROOT", "SAMPLED", "Example", "ExampleIndex", "examples_of", "feature
 
 ROOT = ""  # the class of what is for no skill
 SAMPLED = 300  # utterances of a skill that are compared with; more add time and little else
-NEIGHBOURS = 5
+NEIGHBOURS = 30
+OF_ONE = 3  # neighbours of one skill that count
+SHARED = 0.1  # what is left of a feature's weight that all skills have alike
 # A feature of more examples than this tells nothing, and would make every decision slow.
 COMMON = 2000
 SPOKEN = 500  # characters of an utterance that are compared
@@ -66,11 +69,11 @@ class ExampleIndex:
     def __init__(self, examples: Sequence[Example]) -> None:
         counted = [Counter(features(text)) for _, _, text in examples]
         frequency = Counter(name for counts in counted for name in counts)
+        telling = _telling(examples, counted)
         total = len(examples)
         self._examples = examples
-        self._exact = {words_of(text): (skill, locale) for skill, locale, text in examples}
         self._idf = {
-            name: 1.0 + math.log((1 + total) / (1 + count))
+            name: telling[name] * (1.0 + math.log((1 + total) / (1 + count)))
             for name, count in frequency.items()
             if count <= COMMON
         }
@@ -84,22 +87,20 @@ class ExampleIndex:
     ) -> tuple[Candidate, ...]:
         """The skills of the nearest examples, best first; the root's class as `ROOT`.
 
-        Only examples in the user's language count, where that is known. A score is the similarity
-        of the nearest example, times the skill's share of all neighbours. `but` leaves one out.
+        Only examples in the user's language count, where that is known. A score is 1 less the
+        product of what the nearest three of a skill lack in similarity: one that is equal makes it
+        1, and several that are alike more than the best of them. `but` leaves one out.
         """
-        near = self._near(text, visible, locale, but)
-        if not near:
-            return ()
-        everything = sum(similarity for _, similarity in near)
-        shares: dict[str, float] = defaultdict(float)
-        best: dict[str, tuple[float, str]] = {}
-        for index, similarity in near:
+        lacks: dict[str, list[float]] = defaultdict(list)
+        best: dict[str, str] = {}
+        for index, similarity in self._near(text, visible, locale, but):
             skill, _, example = self._examples[index]
-            shares[skill] += similarity / everything
-            best.setdefault(skill, (similarity, example))
+            best.setdefault(skill, example)
+            if len(lacks[skill]) < OF_ONE:
+                lacks[skill].append(max(0.0, 1.0 - similarity))
         found = (
-            Candidate(skill, round(best[skill][0] * share, 4), f"like “{best[skill][1]}”")
-            for skill, share in shares.items()
+            Candidate(skill, round(1.0 - math.prod(lack), 4), f"like “{best[skill]}”")
+            for skill, lack in lacks.items()
         )
         return tuple(sorted(found, key=lambda candidate: -candidate.score))
 
@@ -132,6 +133,28 @@ class ExampleIndex:
         ]
         length = math.sqrt(sum(weight * weight for _, weight in weights))
         return [(name, weight / length) for name, weight in weights]
+
+
+def _telling(examples: Sequence[Example], counted: Sequence[Counter[str]]) -> dict[str, float]:
+    """How far each feature tells skills apart: 1 if one alone has it, least if all have it alike.
+
+    By the entropy of the shares of each skill's examples that have it.
+    """
+    of: dict[str, list[Counter[str]]] = defaultdict(list)
+    for (skill, _, _), counts in zip(examples, counted, strict=True):
+        of[skill].append(counts)
+    total: dict[str, float] = defaultdict(float)
+    spread: dict[str, float] = defaultdict(float)
+    for own in of.values():
+        for name, count in Counter(chain.from_iterable(own)).items():
+            share = count / len(own)
+            total[name] += share
+            spread[name] += share * math.log(share)
+    most = math.log(max(2, len(of)))
+    return {
+        name: 1.0 - (1.0 - SHARED) * (math.log(whole) - spread[name] / whole) / most
+        for name, whole in total.items()
+    }
 
 
 def _spoken(locale: str) -> frozenset[str] | None:

@@ -85,7 +85,7 @@ class KnownSkills:
             else:
                 self._train(examples)
         settings = self._settings
-        return Known(skills, rules, index, settings.examples, settings.fallback)
+        return Known(skills, rules, index, settings.examples.bars(), settings.fallback)
 
     def _train(self, examples: list[Example]) -> None:
         if self._training is not None:

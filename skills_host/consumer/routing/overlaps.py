@@ -13,7 +13,7 @@ from skills_host.consumer.routing.examples import ROOT, ExampleIndex, examples_o
 from skills_host.consumer.routing.grants import Visible
 from skills_host.consumer.routing.route import Known, RouteRequest, ranked
 from skills_host.consumer.routing.rules import RuleIndex
-from skills_host.routing_settings import ExamplesSettings
+from skills_host.routing_settings import BARS, ExamplesSettings
 
 __all__ = ["Overlap", "overlaps"]
 
@@ -61,8 +61,10 @@ def overlaps(
     """What of the skills' own phrases and examples goes to another skill, the most first.
 
     Each example is decided about without itself, by the built-in neighbours and for somebody who
-    may be routed to all skills. `of` names the skills that are looked at; None for all.
+    may be routed to all skills. `of` names the skills that are looked at; None for all. What the
+    settings say of another engine's scores does not count.
     """
+    bars = policy.bars() if policy.engine == "builtin" else BARS["builtin"]
     examples = examples_of(skills)
     index = ExampleIndex(examples) if examples else None
     rules = RuleIndex(skills)
@@ -77,10 +79,10 @@ def overlaps(
     for name, skill in skills.items():
         if of is None or name in of:
             for phrase in dict.fromkeys(skill.phrases):
-                look(name, phrase, "", Known(skills, rules, index, policy))
+                look(name, phrase, "", Known(skills, rules, index, bars))
     for number, (name, locale, text) in enumerate(examples):
         if name != ROOT and index is not None and (of is None or name in of):
-            look(name, text, locale, Known(skills, rules, _Without(index, number), policy))
+            look(name, text, locale, Known(skills, rules, _Without(index, number), bars))
     made = (
         Overlap(skill, other, asks, tuple(texts), totals[skill])
         for (skill, other, asks), texts in found.items()

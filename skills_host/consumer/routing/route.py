@@ -17,7 +17,7 @@ from skills_host.consumer.routing.grants import Asker, Visible
 from skills_host.consumer.routing.reserved import Reserved, ReservedKind
 from skills_host.consumer.routing.rules import RuleIndex, words_of
 from skills_host.consumer.session import IDLE, Pending, Session
-from skills_host.routing_settings import ExamplesSettings, Help, Interruption
+from skills_host.routing_settings import BARS, Bars, Help, Interruption
 
 __all__ = [
     "CHOICES",
@@ -84,7 +84,7 @@ class Known:
     skills: Mapping[str, Skill]
     rules: RuleIndex
     examples: Nearest | None = None
-    policy: ExamplesSettings = ExamplesSettings()
+    policy: Bars = BARS["builtin"]
     fallback: str = ""
 
 
@@ -286,7 +286,7 @@ def interrupting(request: RouteRequest, known: Known, found: RouteDecision) -> R
     return replace(found, kind=kind, policy=f"interruption {active.interruption}")
 
 
-def _passes_bar(found: RouteDecision, policy: ExamplesSettings) -> bool:
+def _passes_bar(found: RouteDecision, policy: Bars) -> bool:
     if found.router == "rules":
         return True
     best, *others = (candidate.score for candidate in found.candidates)

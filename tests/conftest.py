@@ -24,6 +24,7 @@ SLOW = frozenset(
         "auth/test_certificates.py",
         "auth/test_directions.py",
         "auth/test_fuzz.py",
+        "bot/test_late.py",
         "cli/test_cert.py",
         "cli/test_import.py",
         "cli/test_manifest.py",
@@ -31,6 +32,7 @@ SLOW = frozenset(
         "cli/test_skill.py",
         "consumer/test_chains.py",
         "consumer/test_ids.py",
+        "consumer/registry/test_live.py",
         "consumer/test_overlaps.py",
         "consumer/test_types.py",
         "lab/test_assertions.py",
@@ -38,6 +40,7 @@ SLOW = frozenset(
         "test_credentials_stay_sealed.py",
         "test_egress.py",
         "test_parity.py",
+        "test_rotation_under_load.py",
         "test_round_trip.py",
         "test_shapes.py",
         "web/admin/test_rest.py",
@@ -45,6 +48,8 @@ SLOW = frozenset(
         "web/test_fuzz.py",
     }
 )
+# Of these the default suite runs nothing either.
+ELSEWHERE = SLOW | {"durability", "interop", "web/admin/test_generated.py"}
 TESTS = Path(__file__).parent
 # Only the store's own tests need a disk to wait for.
 MEMORY = "/dev/shm"
@@ -54,6 +59,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What only the suites of some folders look at."""
     text = "write docs/compatibility.md from what the interop tests observe"
     parser.addoption("--write-compatibility", action="store_true", help=text)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not read what the default suite would not run: each worker would take seconds for it."""
+    is_default = config.option.markexpr == config.getini("addopts")[-1]
+    if is_default and collection_path.relative_to(TESTS).as_posix() in ELSEWHERE:
+        return True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,6 +1,7 @@
 """Admin tokens: 256 random bits that are shown once; the store has only their SHA-256.
 
-A slow hash would add nothing: nobody guesses 256 bits.
+A slow hash would add nothing: nobody guesses 256 bits. Who makes one, or revokes one, is in the
+registry's audit trail: who may administer is part of who did what.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 
 from skills_host.auth.denials import Denied
-from skills_host.consumer.registry.records import Role
-from skills_host.errors import BadInput
+from skills_host.consumer.registry.audit import HEAD
+from skills_host.consumer.registry.ledger import Deed, Ledger
+from skills_host.consumer.registry.records import Order, Role
+from skills_host.errors import BadInput, VersionConflict
 from skills_host.store.records import NEW, Put, Record, Store
 from skills_host.wire import decode_as, encode
 
@@ -28,6 +32,7 @@ TOKEN = re.compile(r"skh_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 NAME = re.compile(r"[A-Za-z0-9][\w.@+-]{0,63}")
 KEPT = 30 * 24 * 3600.0  # seconds that one which has expired is still known as such
 PAGE = 500
+ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,12 @@ class AdminTokens:
         self, store: Store, *, now: Callable[[], float], random: Callable[[int], bytes]
     ) -> None:
         self._store = store
+        self._ledger = Ledger(store, now=now)
         self._now = now
         self._random = random
 
     async def add(
-        self, name: str, roles: frozenset[Role], *, seconds: float
+        self, name: str, roles: frozenset[Role], *, seconds: float, order: Order
     ) -> tuple[AdminToken, str]:
         """Make a token; its text is nowhere else. Raises `BadInput` (`bad-id`) for the name."""
         if not NAME.fullmatch(name):
@@ -94,7 +100,7 @@ class AdminTokens:
         digest = sha256(text.encode()).hexdigest()
         now = self._now()
         made = AdminToken(id, name, tuple(sorted(roles)), now, now + seconds, digest)
-        await self._store.write([self._put(made, expects=NEW)])
+        await self._commit("add-token", made, order, expects=NEW)
         return made, text
 
     async def known(self, text: str) -> AdminToken:
@@ -115,7 +121,7 @@ class AdminTokens:
             after = page[-1].key
         return sorted(found, key=lambda token: (token.name, token.created))
 
-    async def revoke(self, id: str) -> AdminToken | None:
+    async def revoke(self, id: str, *, order: Order) -> AdminToken | None:
         """Let a token not be good any more, from now on and everywhere; None if there is none."""
         found = await self._read(id)
         if found is None:
@@ -123,12 +129,30 @@ class AdminTokens:
         token, version = found
         if token.revoked is None:
             token = replace(token, revoked=self._now())
-            await self._store.write([self._put(token, expects=version)])
+            await self._commit("revoke-token", token, order, expects=version)
         return token
+
+    async def _commit(self, verb: str, token: AdminToken, order: Order, *, expects: int) -> None:
+        """Store a token with the entry that says what was done; nothing of its text is in there."""
+        until = datetime.fromtimestamp(token.expires, UTC).isoformat(timespec="seconds")
+        said = {
+            "token": token.id,
+            "name": token.name,
+            "roles": ",".join(token.roles),
+            "until": until,
+        }
+        deed = Deed(order.by.name, verb, reason=order.reason, details=said)
+        change = Put(KIND, token.id, token.encode(), expects, expires=token.expires + KEPT)
+        for _ in range(ATTEMPTS):
+            head = await self._ledger.head()
+            try:
+                await self._ledger.commit(head, deed, [change])
+                return
+            except VersionConflict as exc:
+                if exc.kind == KIND:
+                    raise
+        raise VersionConflict(*HEAD)
 
     async def _read(self, id: str) -> tuple[AdminToken, int] | None:
         record = (await self._store.read([(KIND, id)])).get((KIND, id))
         return None if record is None else (AdminToken.parse(record), record.version)
-
-    def _put(self, token: AdminToken, *, expects: int) -> Put:
-        return Put(KIND, token.id, token.encode(), expects, expires=token.expires + KEPT)

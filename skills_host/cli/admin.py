@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from skills_host.admin.tokens import AdminToken, AdminTokens
+from skills_host.cli.registry import ActorOption, ReasonOption, order_of
 from skills_host.cli.terminal import ConfigOption, Exit, JsonOption, fail, print_json, with_store
 from skills_host.consumer.registry.records import Role
 from skills_host.errors import BadInput
@@ -29,6 +30,8 @@ def add(
     name: Annotated[str, typer.Argument(help="Whose it is, as the audit trail will say.")],
     role: Annotated[list[Role], typer.Option("--role", help="What for; may be repeated.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good.")] = 90,
+    reason: ReasonOption = "",
+    actor: ActorOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +39,9 @@ def add(
 
     async def run(store: Store) -> None:
         try:
-            made, text = await _tokens(store).add(name, frozenset(role), seconds=days * DAY)
+            made, text = await _tokens(store).add(
+                name, frozenset(role), seconds=days * DAY, order=order_of(actor, reason)
+            )
         except BadInput as exc:
             fail(exc, status=Exit.USAGE)
         if as_json:
@@ -67,13 +72,16 @@ def list_tokens(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 @token.command("revoke")
 def revoke(
     id: Annotated[str, typer.Argument(help="The id, as listed; or the whole token.")],
+    reason: ReasonOption = "",
+    actor: ActorOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Let a token not be good any more, at once and everywhere."""
 
     async def run(store: Store) -> None:
         # Somebody who has found a token somewhere may not know its id.
-        found = await _tokens(store).revoke(id.removeprefix("skh_").partition("_")[0])
+        known = id.removeprefix("skh_").partition("_")[0]
+        found = await _tokens(store).revoke(known, order=order_of(actor, reason))
         if found is None:
             fail("there is no such token")
         typer.echo(_line(found))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from skills_host.admin.tokens import AdminTokens
 from skills_host.admin_settings import AdminEntra
 from skills_host.auth.denials import Denied
 from skills_host.auth.keys import SigningKeys
-from skills_host.consumer.registry.records import Role
+from skills_host.consumer.registry.ledger import Ledger
+from skills_host.consumer.registry.records import Actor, Order, Role
 from skills_host.settings import Cloud
 from skills_host.store.sqlite import SqliteStore
 from tests.world import CLOUD, IDS, LAB, Lab, Loopback
@@ -23,6 +26,7 @@ OBJECT = "e0000000-0000-4000-8000-000000000002"
 TENANT = "d6d49420-f39b-4df7-a1dc-d59a935871db"
 ADDRESS = "10.0.0.1"
 DAY = 86400.0
+ORDER = Order(Actor("bea"))
 
 
 @dataclass
@@ -83,7 +87,7 @@ async def refusal(principals: Principals, header: str | None, address: str = ADD
 
 async def test_a_token_brings_its_name_and_roles(office: Office) -> None:
     roles = frozenset({Role.AUTHOR, Role.AUDITOR})
-    _, text = await office.tokens.add("ann", roles, seconds=DAY)
+    _, text = await office.tokens.add("ann", roles, seconds=DAY, order=ORDER)
 
     actor = await office.principals().admit(f"Bearer {text}", address=ADDRESS)
 
@@ -91,7 +95,7 @@ async def test_a_token_brings_its_name_and_roles(office: Office) -> None:
 
 
 async def test_the_store_has_no_token(office: Office) -> None:
-    made, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY)
+    made, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
     [record] = await office.store.scan("admin-token", limit=10)
 
     secret = text.rpartition("_")[2]
@@ -99,12 +103,46 @@ async def test_the_store_has_no_token(office: Office) -> None:
     assert made.digest not in repr(made)
 
 
+async def test_who_makes_and_revokes_a_token_is_in_the_audit_trail(office: Office) -> None:
+    """By its id, and what it is for; nothing of the token itself. Twice is no other deed."""
+    order = Order(Actor("bea"), "she left")
+    roles = frozenset({Role.AUTHOR, Role.AUDITOR})
+    made, text = await office.tokens.add("ann", roles, seconds=DAY, order=ORDER)
+    for _ in range(2):
+        await office.tokens.revoke(made.id, order=order)
+    await office.tokens.revoke("0" * 16, order=order)
+    ledger = Ledger(office.store, now=lambda: office.now)
+    added, revoked = await ledger.entries()
+
+    until = datetime.fromtimestamp(office.now + DAY, UTC).isoformat(timespec="seconds")
+    said = {"token": made.id, "name": "ann", "roles": "auditor,author", "until": until}
+    assert (added.actor, added.verb, added.details) == ("bea", "add-token", said)
+    assert (revoked.actor, revoked.verb, revoked.details) == ("bea", "revoke-token", said)
+    assert (added.reason, revoked.reason) == ("", "she left")
+    assert (await ledger.verify()).epoch == 2
+    kept = repr([added, revoked])
+    assert text.rpartition("_")[2] not in kept and made.digest not in kept
+
+
+async def test_tokens_made_at_once_are_all_in_the_trail(office: Office) -> None:
+    making = (
+        office.tokens.add(f"u{n}", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
+        for n in range(8)
+    )
+    made = await asyncio.gather(*making)
+    ledger = Ledger(office.store, now=lambda: office.now)
+    entries = await ledger.entries()
+
+    assert {entry.details["token"] for entry in entries} == {token.id for token, _ in made}
+    assert (await ledger.verify()).epoch == 8
+
+
 async def test_a_revoked_token_is_refused_at_once_everywhere(office: Office) -> None:
     """admin-token-revoked, also by a process that has just let it in."""
-    made, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY)
+    made, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
     here, there = office.principals(), office.principals()
     await here.admit(f"Bearer {text}", address=ADDRESS)
-    await office.tokens.revoke(made.id)
+    await office.tokens.revoke(made.id, order=ORDER)
 
     assert await refusal(here, f"Bearer {text}") == "admin-token-revoked"
     assert await refusal(there, f"Bearer {text}") == "admin-token-revoked"
@@ -112,7 +150,7 @@ async def test_a_revoked_token_is_refused_at_once_everywhere(office: Office) -> 
 
 async def test_an_expired_token_is_refused(office: Office) -> None:
     """admin-token-expired"""
-    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY)
+    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
     office.now += DAY
 
     assert await refusal(office.principals(), f"Bearer {text}") == "admin-token-expired"
@@ -120,7 +158,7 @@ async def test_an_expired_token_is_refused(office: Office) -> None:
 
 async def test_an_unknown_id_and_a_wrong_secret_look_alike(office: Office) -> None:
     """admin-token: nobody can find out which ids there are."""
-    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY)
+    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
     wrong = f"{text[:-1]}{'A' if text[-1] != 'A' else 'B'}"
     unknown = f"skh_{'0' * 16}_{'A' * 43}"
 
@@ -144,7 +182,7 @@ async def test_what_is_no_token_is_refused(office: Office, header: str | None, c
 
 async def test_bad_tokens_are_throttled_by_address_but_good_ones_go_on(office: Office) -> None:
     """admin-throttled: for a minute; who was in a moment ago stays in, and others too."""
-    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY)
+    _, text = await office.tokens.add("ann", frozenset({Role.AUTHOR}), seconds=DAY, order=ORDER)
     principals = office.principals(failures=3)
     await principals.admit(f"Bearer {text}", address=ADDRESS)
     codes = [await refusal(principals, "Bearer skh_x") for _ in range(5)]

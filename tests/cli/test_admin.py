@@ -47,6 +47,19 @@ def test_a_token_is_shown_once_and_revoked(config: Path) -> None:
     assert (revoked.exit_code, told["state"]) == (Exit.DONE, "revoked")
 
 
+def test_who_does_it_is_in_the_audit_trail(config: Path) -> None:
+    """Whoever runs the command, or says to be; never the token."""
+    text = ran(config, "add", "ann", "--role", "author", "--as", "bea").stdout.strip()
+    ran(config, "revoke", text, "--reason", "she left")
+    told = CliRunner().invoke(cli, ["audit", "tail", "--json", "--config", str(config)])
+    added, revoked = json.loads(told.stdout)
+
+    assert (added["actor"], added["verb"], added["details"]["name"]) == ("bea", "add-token", "ann")
+    assert (revoked["verb"], revoked["reason"]) == ("revoke-token", "she left")
+    assert added["details"]["token"] == revoked["details"]["token"] == text[4:20]
+    assert text[-43:] not in told.output
+
+
 def test_what_is_not_there_cannot_be_revoked(config: Path) -> None:
     assert ran(config, "revoke", "0" * 16).exit_code == Exit.SAID_NO
 

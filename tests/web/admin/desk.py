@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from skills_host.admin.tokens import AdminTokens
-from skills_host.consumer.registry.records import Role
+from skills_host.consumer.registry.records import Actor, Order, Role
 from skills_host.store.sqlite import SqliteStore
 from skills_host.transport import Request, Response
 from tests.consumer.registry.shelf import manifest
@@ -19,6 +19,7 @@ from tests.world import IDS, ROOT, Town, bot_settings
 __all__ = ["API", "AUDIENCE", "TENANT", "Desk", "open_desk", "problem"]
 
 API = f"{ROOT}/admin/v1"
+ORDER = Order(Actor("bea"))
 AUDIENCE = "e0000000-0000-4000-8000-000000000001"
 TENANT = "d6d49420-f39b-4df7-a1dc-d59a935871db"
 
@@ -97,7 +98,7 @@ async def open_desk(town: Town) -> Desk:
     await desk.store.open()
     tokens = AdminTokens(desk.store, now=town.now, random=secrets.token_bytes)
     for role, held in {**{r.value: {r} for r in Role}, "all": set(Role), "none": set()}.items():
-        made, desk.tokens[role] = await tokens.add(role, frozenset(held), seconds=3600)
+        made, desk.tokens[role] = await tokens.add(role, frozenset(held), seconds=3600, order=ORDER)
         desk.ids[role] = made.id
     return desk
 

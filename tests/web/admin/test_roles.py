@@ -10,7 +10,7 @@ from skills_host.admin.tokens import AdminTokens
 from skills_host.auth.denials import DENIALS
 from skills_host.consumer.registry.records import Role
 from skills_host.web.admin.routes import ROUTES, Route
-from tests.web.admin.desk import Desk, problem
+from tests.web.admin.desk import ORDER, Desk, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,10 +72,10 @@ async def test_a_refusal_leaves_a_receipt_without_the_token(desk: Desk) -> None:
 
 async def test_a_revoked_token_is_out_at_the_next_request(desk: Desk) -> None:
     tokens = AdminTokens(desk.store, now=desk.town.now, random=lambda n: b"r" * n)
-    made, text = await tokens.add("eve", frozenset(Role), seconds=60)
+    made, text = await tokens.add("eve", frozenset(Role), seconds=60, order=ORDER)
     header = {"Authorization": f"Bearer {text}"}
     before = await desk.ask("GET", "/skills", role="", headers=header)
-    await tokens.revoke(made.id)
+    await tokens.revoke(made.id, order=ORDER)
     after = await desk.ask("GET", "/skills", role="", headers=header)
 
     assert before.status == 200

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from quart import Quart
 
+from skills_host import Bot
 from skills_host.consumer.registry.ledger import Ledger
+from skills_host.transport import Response
 from skills_host.web.server import Listeners, listening, serve_asgi
 from tests.consumer.registry.shelf import manifest
 from tests.web.admin.desk import Desk, problem
-from tests.world import IDS
+from tests.world import IDS, SKILLS, bot_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -274,6 +276,39 @@ async def test_a_skill_that_cannot_be_reached_is_down_and_known_to_be(desk: Desk
     assert (pinged["health"], pinged["note"]) == ("down", known.note)
     assert known.health == "down" and known.note
     assert problem(unknown) == (404, "not-registered")
+
+
+async def test_the_health_of_a_skill_is_what_it_answers_now(desk: Desk) -> None:
+    """A real one, as it comes and goes; what is thought of its revision is another matter."""
+    at, town, bot = SKILLS["booking"], desk.town, Bot()
+    given = manifest("well")
+    given["endpoints"][0] |= {"msAppId": IDS["booking"], "endpointUrl": f"{at}/api/messages"}
+    sent = await desk.ask("POST", "/skills", {"name": "well", "manifest": json.dumps(given)})
+    assert sent.status == 201, sent.body
+
+    async def seen() -> tuple[str, str]:
+        answer = await desk.ask("POST", "/skills/well:ping", role="operator")
+        told = json.loads(answer.body)
+        known = await Ledger(desk.store, now=town.now).health("well")
+        assert (told["health"], told["note"]) == (known.health, known.note)
+        return told["health"], told["note"]
+
+    await town.start_skill("booking", bot)
+    assert await seen() == ("healthy", "")
+    town.send.faults[at] = lambda _: Response(500)
+    assert await seen() == ("degraded", "it answers 500")
+    del town.send.faults[at]
+    await town.stop(at)
+    assert (await seen())[0] == "down"
+    alone = {"bots": {"booking": bot_settings("skill", "booking", allowed_callers=[])}}
+    await town.start(at, "booking", alone, {"booking": bot})
+    health, note = await seen()
+    assert (health, IDS["root"] in note) == ("unauthorized", True)
+    await town.stop(at)
+    await town.start_skill("booking", bot)
+    assert await seen() == ("healthy", "")
+    told = json.loads((await desk.ask("GET", "/skills/well")).body)
+    assert told["revisions"][0]["trust"] == "validated"
 
 
 async def test_a_route_is_explained_by_approved_skills(desk: Desk) -> None:

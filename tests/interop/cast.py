@@ -23,6 +23,7 @@ __all__ = [
     "settings_of",
     "skill_name",
     "stranger",
+    "told",
     "via",
 ]
 
@@ -56,6 +57,11 @@ class Consumer:
 def skill_name(peer: str, delivery: str) -> str:
     """What our roots call a peer's skill in this delivery mode."""
     return peer if delivery == "normal" else f"{peer}-replies"
+
+
+def told(skill: str) -> str:
+    """What our root calls one of these skills where the grant passes context on to it."""
+    return f"{skill}-told"
 
 
 def peer_root(peer: str, delivery: str) -> str:
@@ -139,7 +145,7 @@ def _callers_of(name: str) -> list[str]:
     return [caller for caller in [*callers, "teller"] if caller not in strangers]
 
 
-def _skills_of(root: str) -> dict[str, tuple[str, dict[str, str]]]:
+def _skills_of(root: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """The skills of one of our roots by name: which bot, and how its answers come back.
 
     `plain` leaves to the defaults how invokes are answered; `root` does as with all else.
@@ -147,13 +153,18 @@ def _skills_of(root: str) -> dict[str, tuple[str, dict[str, str]]]:
     called = {skill_name(peer, mode): (peer, mode) for peer in PEERS for mode in DELIVERIES}
     if root == "plain":
         return {name: (to, {"delivery": mode}) for name, (to, mode) in called.items()}
+    granted = [(told(name), to, mode) for name, (to, mode) in called.items()]
+    passing = {
+        name: (to, {"delivery": mode, "context": ["reason", "locale"]})
+        for name, to, mode in granted
+    }
     called |= {f"{peer}-stream": (peer, "stream") for peer in PEERS}
     called |= {via(name): (name, one.delivery) for name, one in CONSUMERS.items()}
     called |= {crossing(name): (name, _other(one.delivery)) for name, one in CONSUMERS.items()}
     return {
         name: (to, {"delivery": mode, "invoke_delivery": mode})
         for name, (to, mode) in called.items()
-    }
+    } | passing
 
 
 def _other(delivery: str) -> str:

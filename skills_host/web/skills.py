@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from skills_host.activity import ID_CHARACTERS
+from skills_host.activity import ID_CHARACTERS, Activity
 from skills_host.auth import verify
 from skills_host.auth.claims import Identity
 from skills_host.consumer.host import SkillHost
@@ -53,6 +54,9 @@ PAGED = frozenset({Operation.PAGED_MEMBERS, Operation.LIST})
 PAGE_SIZE = 500
 QUERY_FIELDS = 16
 KEY_CHARACTERS = 8192
+# The clients of Azure's core, and so of the JavaScript SDK, repeat by themselves what failed: under
+# the id that the request had before.
+REQUEST_ID = "x-ms-client-request-id"
 TOKEN_CHARACTERS = 2048
 WITH_BODY = frozenset(
     {
@@ -177,9 +181,7 @@ class _Calls:
         activity = await self.guard.activity(incoming)
         handle, *answered = asked.ids
         reply_to_id = answered[0] if answered else None
-        key = incoming.header("idempotency-key") or ""
-        if len(key) > KEY_CHARACTERS:
-            raise BadInput("the Idempotency-Key is too long", code="bad-id")
+        key = _key_of(incoming, activity)
         sent = await self.host.send(handle, activity, identity, reply_to_id=reply_to_id, key=key)
         return json_answer(encode({"id": sent}))
 
@@ -200,6 +202,17 @@ class _Calls:
             media_type=answer.media_type or told.media_type,
             headers={"X-Content-Type-Options": "nosniff"},
         )
+
+
+def _key_of(incoming: Incoming, activity: Activity) -> str:
+    """What names a callback whenever it is repeated; empty if its skill does not say."""
+    key = incoming.header("idempotency-key") or incoming.header(REQUEST_ID) or ""
+    if len(key) > KEY_CHARACTERS:
+        raise BadInput("the Idempotency-Key is too long", code="bad-id")
+    if key and not incoming.header("idempotency-key"):
+        # Nobody promises that it names one request alone: its content has to be the same, too.
+        return f"{key} {sha256(activity.encode()).hexdigest()}"
+    return key
 
 
 def _two(ids: tuple[str, ...]) -> tuple[str, str]:

@@ -43,6 +43,34 @@ async def test_skill_gets_the_channels_id(talk: Town) -> None:
     assert entry.text == "hello"
 
 
+async def said_under(talk: Town, header: str, key: str, text: str) -> str:
+    """The id that the echo skill gets for a text, sent with a key in a header."""
+    url = f"{ROOT}/api/skills/v3/conversations/{talk.handle('echo')}/activities"
+    body = json.dumps({"type": "message", "text": text}).encode()
+    answer = await talk.send(Request("POST", url, talk.bearer("echo") | {header: key}, body))
+    return str(json.loads(answer.body)["id"])
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "x-ms-client-request-id"])
+async def test_what_a_skill_repeats_under_its_key_is_said_once(talk: Town, header: str) -> None:
+    """As clients do that do not know whether they were heard; it has the first answer again."""
+    ids = [await said_under(talk, header, f"k {header}", "once") for _ in range(2)]
+    heard = [entry.text for entry in talk.console.conversation("c1").transcript.entries]
+
+    assert ids[0] == ids[1]
+    assert heard[-2:] != ["once", "once"]
+    assert heard[-1] == "once"
+
+
+async def test_a_request_id_for_different_words_is_no_repetition(talk: Town) -> None:
+    """It may be that of a whole operation."""
+    ids = [await said_under(talk, "x-ms-client-request-id", "same", text) for text in "ab"]
+    heard = [entry.text for entry in talk.console.conversation("c1").transcript.entries]
+
+    assert ids[0] != ids[1]
+    assert heard[-2:] == ["a", "b"]
+
+
 async def test_skill_gets_an_id_where_the_channel_gives_none(talk: Town) -> None:
     """Some clients fail without one."""
     for given in (b"", b'"text"', b"text", b"{}", b'{"id":null}'):

@@ -15,7 +15,7 @@ import pytest
 
 from skills_host.lab.console import Console
 from skills_host.transport import Client, Request, allow_loopback
-from tests.durability.test_kill import Report, delivered, started
+from tests.durability.fleet import Report, delivered, started
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability.test_kill import Report, started, user
+from tests.durability.fleet import Report, started, user
 
 pytestmark = pytest.mark.processes
 

@@ -194,14 +194,14 @@ class InteropWorld:
             "lab", [*OURS, *command, *files, "--with-parent"], os.environ | environ, last="}"
         )
         self._addresses = json.loads(printed)
-        self.lab = LabClient(self.send, lab_url=self._addresses["http"], mint_secret=mint_secret)
+        self.lab_url = self._addresses["http"]
+        self.lab = LabClient(self.send, lab_url=self.lab_url, mint_secret=mint_secret)
 
     async def _start_host(self, name: str) -> None:
         bot = self.bots[name]
         self.tap.targets[name] = bot.url
         config = self._folder / f"{name}.toml"
-        lab = self._addresses["http"]
-        settings = settings_of(bot, self.bots, lab=lab, url=self.tap.url)
+        settings = settings_of(bot, self.bots, lab=self.lab_url, url=self.tap.url)
         config.write_text(toml_of(settings), encoding="utf-8")
         await self._processes.answering(
             name,
@@ -222,7 +222,7 @@ class InteropWorld:
                 "APP_ID": bot.app_id,
                 "APP_PASSWORD": bot.secret,
                 "LAB": self._addresses["https"].removesuffix(f":{FIXED_PORT}"),
-                "LAB_HTTP": self._addresses["http"],
+                "LAB_HTTP": self.lab_url,
                 "REQUESTS_CA_BUNDLE": f"{self._folder / 'bundle.pem'}",
                 "SSL_CERT_FILE": f"{self._folder / 'bundle.pem'}",
                 "NODE_EXTRA_CA_CERTS": f"{self._folder / 'ca.pem'}",

@@ -178,6 +178,7 @@ def _conversations(shared: Shared, app_id: str) -> Conversations:
         shared.store,
         keys=shared.keys,
         host_app_id=app_id,
+        skills=shared.registered.skills,
         now=shared.now,
         random=shared.random,
         lifetime=shared.settings.host.limits.session_seconds,

@@ -97,8 +97,10 @@ class Patience:
     idle: float
     total: float
 
-    def of(self, skill: Skill) -> Patience:
+    def of(self, skill: Skill | None) -> Patience:
         """The skill's own, where it has any."""
+        if skill is None:
+            return self
         return Patience(skill.idle_seconds or self.idle, skill.total_seconds or self.total)
 
     def ends(self, *, since: float, heard: float) -> float:

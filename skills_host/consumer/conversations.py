@@ -43,12 +43,16 @@ CARD = "card"
 OWNED = "owned"
 SENT = "sent"
 ATTEMPTS = 5
+GRACE = 3600.0  # seconds for which a conversation whose time is over waits for a host to end it
 TELLING = 30.0  # seconds after which another process tells of an end
 SPOKEN = 1000  # activities of a conversation that are looked through at once
 
 
 class Conversations:
-    """The conversations of one root bot with its skills; `lifetime` in seconds without use."""
+    """The conversations of one root bot with its skills.
+
+    What is over is kept for `lifetime`, in seconds; what is not, until long after it had to be.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Conversations:
         *,
         keys: Keys,
         host_app_id: str,
+        skills: Callable[[], Mapping[str, Skill]],
         now: Callable[[], float],
         random: Callable[[int], bytes],
         lifetime: float,
@@ -64,6 +69,7 @@ class Conversations:
         self._store = store
         self._keys = keys
         self._host_app_id = host_app_id
+        self._skills = skills
         self._now = now
         self._random = random
         self._lifetime = lifetime
@@ -117,7 +123,7 @@ class Conversations:
             active.since,
             delivery=chosen or None,
         )
-        until = now + self._lifetime
+        until = self._kept(skill.name)
         changes: list[Change] = [
             self.remembered(floor, session),
             Put(
@@ -244,7 +250,8 @@ class Conversations:
 
     def remembered(self, floor: Floor, session: Session) -> Put:
         """The change that stores another session in the place of the one that was read."""
-        until = self._now() + self._lifetime
+        holders = (session.active, *session.waiting)
+        until = self._kept(*(holder.skill for holder in holders if holder is not None))
         return Put(SESSION, floor.key, session.encode(), expects=floor.version, expires=until)
 
     def shown(
@@ -255,14 +262,13 @@ class Conversations:
             return []
         key = joined_key(conversation.place.session, activity_id)
         body = encode({"skill": conversation.skill, "handle": conversation.handle})
-        return [Put(CARD, key, body, expires=self._now() + self._lifetime)]
+        return [Put(CARD, key, body, expires=self._kept(conversation.skill))]
 
-    def sent(self, handle: str, skill_app_id: str, activity_id: str) -> list[Change]:
-        """The changes that record that a skill sent an activity."""
-        now = self._now()
-        body = encode({"at": now})
-        key, until = sent_key(handle, activity_id), now + self._lifetime
-        return [Put(SENT, key, body, owner=skill_app_id, expires=until)]
+    def sent(self, handle: str, activity_id: str, *, skill: str, owner: str) -> list[Change]:
+        """The changes that record that a skill, whose app id is `owner`, sent an activity."""
+        body = encode({"at": self._now()})
+        key, until = sent_key(handle, activity_id), self._kept(skill)
+        return [Put(SENT, key, body, owner=owner, expires=until)]
 
     async def has_spoken(self, handle: str, *, since: float) -> bool:
         """True if the skill has sent anything to the user in a conversation since then."""
@@ -315,7 +321,7 @@ class Conversations:
     def _closed(
         self, conversation: SkillConversation, record: Record, floor: Floor
     ) -> list[Change]:
-        until = self._now() + self._lifetime
+        until = self._kept(*([conversation.skill] if conversation.ending else []))
         body = replace(conversation, closed=True).encode()
         due = self._now() + TELLING if conversation.ending else None
         changes: list[Change] = [
@@ -334,6 +340,15 @@ class Conversations:
         if after != floor.session:
             changes.append(self.remembered(floor, after))
         return changes
+
+    def _kept(self, *skills: str) -> float:
+        """Until when something is kept, for as long as any of the skills may have the floor.
+
+        A conversation that is forgotten before its time is over could not be ended.
+        """
+        registered = self._skills()
+        longest = (self._patience.of(registered.get(name)).total + GRACE for name in skills)
+        return self._now() + max((self._lifetime, *longest))
 
     def _is_of(self, handle: str, skill: Skill) -> bool:
         """True unless the skill has another app id than when the handle was made for it."""

@@ -172,7 +172,10 @@ class SkillHost:
             noted = self._noted(callback, sent)
             if sent:
                 noted += self._conversations.sent(
-                    conversation.handle, conversation.skill_app_id, sent
+                    conversation.handle,
+                    sent,
+                    skill=conversation.skill,
+                    owner=conversation.skill_app_id,
                 )
                 noted += self._conversations.shown(conversation, activity, sent)
             # Not with the turn's state: a conflict there would leave the skill without it.

@@ -201,7 +201,9 @@ class ChannelProxy:
         handle = await self._opened(skill, basis, wanted, created)
         given = {"id": handle, "serviceUrl": self._host_url}
         if created.activity_id:
-            noted = self._conversations.sent(handle, skill.app_id, created.activity_id)
+            noted = self._conversations.sent(
+                handle, created.activity_id, skill=skill.name, owner=skill.app_id
+            )
             await self._store.write(noted)
             given["activityId"] = created.activity_id
         return ChannelAnswer(201, encode(given), "application/json")

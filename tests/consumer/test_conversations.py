@@ -55,6 +55,7 @@ def conversations(store: SqliteStore) -> Conversations:
         store,
         keys=Keys.from_base64(["A" * 43]),
         host_app_id=IDS["root"],
+        skills=dict,
         now=lambda: 100.0,
         random=lambda n: next(count).to_bytes(n, "big"),
         lifetime=60.0,

@@ -89,6 +89,41 @@ async def test_a_user_who_speaks_keeps_the_skill(empty_town: Town) -> None:
     assert empty_town.said() == ["Echo: echo"] * 3
 
 
+async def test_a_conversation_outlives_what_is_kept_of_others(empty_town: Town) -> None:
+    """However short that is, a skill keeps the floor until its time is over; then all are told."""
+    root, later = await opened(empty_town, session_seconds=5, idle_seconds=60)
+    await empty_town.say("echo")
+    later.by = 40
+    await asyncio.sleep(0.1)
+    await empty_town.say("more")
+    handle = empty_town.handle("echo")
+    later.by = 80
+    await empty_town.callback("echo", handle, {"type": "message", "text": "here"})
+    later.by = 120
+    await asyncio.sleep(0.1)
+    assert empty_town.said() == ["Echo: echo", "Echo: more", "here"]
+    later.by = 141
+
+    assert (await empty_town.heard(4))[-1] == TIMED_OUT
+    await until(lambda: empty_town.to_skill("echo")[-1].type == "endOfConversation")
+    await until(lambda: root.ends)
+
+
+async def test_an_end_is_told_where_it_comes_when_a_conversation_is_forgotten(
+    empty_town: Town,
+) -> None:
+    """As with the defaults of both, where nobody but the skill has spoken since the beginning."""
+    _, later = await opened(empty_town, session_seconds=90, idle_seconds=60, total_seconds=90)
+    await empty_town.say("echo")
+    later.by = 50
+    await empty_town.callback(
+        "echo", empty_town.handle("echo"), {"type": "message", "text": "here"}
+    )
+    later.by = 91
+
+    assert (await empty_town.heard(3))[-1] == TIMED_OUT
+
+
 async def test_a_skill_that_lasts_too_long_is_ended_though_it_speaks(empty_town: Town) -> None:
     _, later = await opened(empty_town, idle_seconds=60, total_seconds=90)
     await empty_town.say("echo")

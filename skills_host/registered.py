@@ -11,11 +11,13 @@ from pathlib import Path
 
 from skills_host.configured import bytes_at, configured_skills, trusts_lab
 from skills_host.consumer.manifest.fetch import Fetcher
+from skills_host.consumer.manifest.lu import NAME, text_examples, utterances
 from skills_host.consumer.manifest.model import Endpoint
 from skills_host.consumer.manifest.readers import read, read_manifest
 from skills_host.consumer.registry.catalogue import Catalogue
 from skills_host.consumer.registry.compile import Skill, skill_of, snapshot_of
 from skills_host.consumer.registry.intake import (
+    UNDERSTOOD,
     Submission,
     registered_settings,
     settings_submission,
@@ -25,11 +27,10 @@ from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
 from skills_host.consumer.registry.records import Origin, Revision, SkillRecord
-from skills_host.consumer.registry.refresh import UNDERSTOOD, Published
+from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.examples import SAMPLED
 from skills_host.consumer.routing.known import KnownSkills
-from skills_host.consumer.routing.lu import NAME, text_examples, utterances
 from skills_host.consumer.routing.overlaps import Overlap, overlaps
 from skills_host.consumer.routing.patterns import check_patterns
 from skills_host.consumer.withdrawal import Withdrawals

@@ -92,6 +92,16 @@ CODES: Mapping[str, Code] = MappingProxyType(
             _WARNING, "a language model at this address cannot be fetched", "publish it by https"
         ),
         "SKM213": Code(_WARNING, "blanks stand around the address", "remove them: manifest fix"),
+        "SKM214": Code(
+            _WARNING,
+            "language files are named, and were not sent in with the manifest",
+            "register it by its address, or give examples in its registration",
+        ),
+        "SKM215": Code(
+            _WARNING,
+            "a language file leads to one that is not beside it, which is not read",
+            "put it into the same folder, and name it without one",
+        ),
         # Endpoints
         "SKM301": Code(_ERROR, "the manifest has no endpoint", "add one"),
         "SKM302": Code(_ERROR, "an app id is a GUID", "copy it from the app registration"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from skills_host.consumer.registry.intake import Submission
@@ -26,6 +26,7 @@ class _File:
     url: str
     sha256: str
     content: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ async def bundle_of(ledger: Ledger, names: list[str] | None = None) -> bytes:
         state = revision_of(record, record.active, *latest)
         revision = await ledger.revision(record.name, state.digest)
         files = [
-            _File(*_named(f), _text(await ledger.blob(record.name, f.sha256)))
+            _File(**asdict(f), content=_text(await ledger.blob(record.name, f.sha256)))
             for f in revision.languages
         ]
         skills[record.name] = _Skill(
@@ -80,15 +81,14 @@ def submissions_in(bundle: bytes) -> dict[str, Submission]:
 
 def _submission(one: _Skill) -> Submission:
     files = tuple(
-        (LanguageFile(f.locale, f.name, f.url, f.sha256), b64decode(f.content, validate=True))
+        (
+            LanguageFile(f.locale, f.name, f.url, f.sha256, f.within),
+            b64decode(f.content, validate=True),
+        )
         for f in one.languages
     )
     raw = b64decode(one.manifest, validate=True)
     return Submission(raw, one.source, one.registration, one.endpoint, languages=files)
-
-
-def _named(file: LanguageFile) -> tuple[str, str, str, str]:
-    return file.locale, file.name, file.url, file.sha256
 
 
 def _text(raw: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.manifest.model import Endpoint
 from skills_host.consumer.registry.compile import Skill, allowed_of, callers_of, skill_of
 from skills_host.consumer.registry.intake import registered_settings
@@ -63,7 +64,7 @@ def wanted_revision(record: SkillRecord) -> str:
 
 
 def compiled(
-    record: SkillRecord, revision: Revision, languages: Mapping[str, tuple[str, ...]]
+    record: SkillRecord, revision: Revision, languages: Mapping[str, tuple[LanguageText, ...]]
 ) -> Compiled | None:
     """A skill with its approved revision; None for one that the host need not know.
 

@@ -109,7 +109,10 @@ def _read(raw: bytes) -> Any:
 
 
 def _languages(revision: Revision) -> dict[str, str]:
-    return {f"{file.locale} {file.name}": file.sha256 for file in revision.languages}
+    return {
+        " ".join((file.locale, *filter(None, [file.within]), file.name)): file.sha256
+        for file in revision.languages
+    }
 
 
 def _binding(revision: Revision) -> Any:

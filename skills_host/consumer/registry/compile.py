@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from skills_host.auth.allowlist import AllowedSkill, Snapshot
 from skills_host.consumer.manifest.contract import Contract, contract_of
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.manifest.model import Declared, Manifest
 from skills_host.errors import SettingsError
 from skills_host.routing_settings import (
@@ -80,7 +81,7 @@ class Skill:
     schemas: Checks = Checks.WARN
     sends: tuple[str, ...] | None = None
     draining: bool = False
-    languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    languages: Mapping[str, tuple[LanguageText, ...]] = field(default_factory=dict, repr=False)
     manifest: Manifest | None = field(default=None, repr=False, compare=False)
     contract: Contract | None = field(default=None, repr=False, compare=False)
 

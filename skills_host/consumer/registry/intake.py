@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import rfc8785
 from pydantic import ValidationError
 
+from skills_host.consumer.manifest.codes import CODES
 from skills_host.consumer.manifest.model import Endpoint, Finding, Manifest, Reading
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.records import Binding, LanguageFile, Note, Revision
@@ -23,7 +24,9 @@ __all__ = [
     "InvalidManifest",
     "Read",
     "Submission",
+    "UNDERSTOOD",
     "canonical_sha256",
+    "note_of",
     "registered_settings",
     "revision_of_submission",
     "same_origin",
@@ -31,6 +34,8 @@ __all__ = [
 ]
 
 UPLOAD = "upload"
+UNDERSTOOD = "application/lu"
+"""The content type of the language models that are read."""
 _ELSEWHERE = ("manifest", "endpoint", "app_id")
 # Files of this machine are not for somebody to name who may only send in a skill.
 _FILES = ("example_files",)
@@ -56,8 +61,9 @@ class Submission:
 
     `source` is an address, or any other word where nothing can be fetched again. `registration`
     has the members of `[skills.NAME]` but where the skill is; `endpoint` names one of the
-    manifest's, empty for its first. `languages` come with their bytes. What is `configured` has its
-    manifest read already, and may name files of this machine.
+    manifest's, empty for its first. `languages` come with their bytes, and `notes` say what was
+    left out of them. What is `configured` has its manifest read already, and may name files of
+    this machine.
     """
 
     raw: bytes = field(repr=False)
@@ -68,6 +74,7 @@ class Submission:
     languages: tuple[tuple[LanguageFile, bytes], ...] = field(default=(), repr=False)
     manifest: Manifest | None = field(default=None, repr=False)
     configured: bool = False
+    notes: tuple[Note, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -106,6 +113,9 @@ def revision_of_submission(
         given = registered_settings(registration, endpoint, configured=sent.configured)
         binding = Binding(endpoint.name, endpoint.url, endpoint.app_id, tuple(given.tenants))
     files = tuple(file for file, _ in sent.languages)
+    notes = (*map(_note, reading.findings), *sent.notes)
+    if manifest is not None and not files and not sent.configured and _names_files(manifest):
+        notes = (*notes, note_of("SKM214", "/dispatchModels/languages"))
     return Revision(
         digest=_digest(sent, registration, binding),
         skill=name,
@@ -117,7 +127,7 @@ def revision_of_submission(
         manifest=manifest,
         registration=registration,
         languages=files,
-        findings=tuple(map(_note, reading.findings)),
+        findings=notes,
         etag=sent.etag,
     )
 
@@ -161,6 +171,21 @@ def same_origin(source: str, url: str) -> bool:
     return (ours.scheme, ours.netloc.lower()) == (theirs.scheme, theirs.netloc.lower())
 
 
+def note_of(code: str, pointer: str, message: str = "") -> Note:
+    """What is to be said of a submission beside what its manifest's text shows."""
+    entry = CODES[code]
+    said = f"{entry.meaning}: {message}" if message else entry.meaning
+    return Note(code, entry.severity, pointer, said, fix=entry.fix)
+
+
+def _names_files(manifest: Manifest) -> bool:
+    return any(
+        model.content_type == UNDERSTOOD
+        for models in manifest.languages.values()
+        for model in models
+    )
+
+
 def _note(finding: Finding) -> Note:
     return Note(
         finding.code,
@@ -190,6 +215,9 @@ def _digest(sent: Submission, registration: Mapping[str, Any], binding: Binding 
         "manifest": sent.sha256,
         "registration": said,
         "endpoint": "" if binding is None else binding.endpoint,
-        "languages": sorted(f"{f.locale} {f.name} {f.sha256}" for f, _ in sent.languages),
+        "languages": sorted(
+            " ".join((f.locale, f.name, f.sha256, *filter(None, [f.within])))
+            for f, _ in sent.languages
+        ),
     }
     return sha256(rfc8785.dumps(whole)).hexdigest()

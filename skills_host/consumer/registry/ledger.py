@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 
 from skills_host.addressing import joined_key
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.registry.audit import (
     ENTRY,
     HEAD,
@@ -133,13 +134,20 @@ class Ledger:
             raise NotRegistered(f"{name[:64]} has no bytes {sha256[:64]}")
         return record.body
 
-    async def languages(self, revision: Revision) -> dict[str, tuple[str, ...]]:
+    async def languages(self, revision: Revision) -> dict[str, tuple[LanguageText, ...]]:
         """The language files of a revision as texts, by locale; what is not UTF-8 is replaced."""
-        texts: dict[str, tuple[str, ...]] = {}
+        texts = {}
         for file in revision.languages:
             raw = await self.blob(revision.skill, file.sha256)
-            texts[file.locale] = (*texts.get(file.locale, ()), raw.decode("utf-8-sig", "replace"))
-        return texts
+            texts[file] = raw.decode("utf-8-sig", "replace")
+        found: dict[str, tuple[LanguageText, ...]] = {}
+        for file, text in texts.items():
+            if not file.within:
+                at = (file.locale, file.url)
+                beside = {o.name: t for o, t in texts.items() if (o.locale, o.within) == at}
+                one = LanguageText(text, beside)
+                found[file.locale] = (*found.get(file.locale, ()), one)
+        return found
 
     async def claims(self, what: str, value: str) -> dict[str, str]:
         """Which skills have a manifest id or an app id, each with its publisher."""

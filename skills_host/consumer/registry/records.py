@@ -205,12 +205,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class LanguageFile:
-    """A language-understanding file that a manifest names; `sha256` of the bytes that are kept."""
+    """A language-understanding file that a manifest names; `sha256` of the bytes that are kept.
+
+    One that such a file leads to has that one's `url` as its `within`, and its own file name.
+    """
 
     locale: str
     name: str
     url: str
     sha256: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
 from skills_host.consumer.manifest.fetch import Fetched, Fetcher
-from skills_host.consumer.manifest.model import Manifest
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.intake import Read, Submission
+from skills_host.consumer.registry.languages import LanguageFiles
 from skills_host.consumer.registry.records import (
     Actor,
-    LanguageFile,
     Order,
     Revision,
     SkillRecord,
@@ -26,11 +24,9 @@ from skills_host.consumer.registry.registry import Registry
 from skills_host.errors import RegistryRefused, TransportFailed
 from skills_host.registry_settings import RegistrySettings
 
-__all__ = ["UNDERSTOOD", "Published", "Refreshed", "is_address"]
+__all__ = ["Published", "Refreshed", "is_address"]
 
-UNDERSTOOD = "application/lu"
 POLICY = Actor("policy")
-MOST_FILES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +126,12 @@ class Published:
         self, url: str, found: Fetched, registration: Mapping[str, Any], endpoint: str
     ) -> Submission:
         manifest = self._read(found.body).manifest
-        languages = await self._languages(found.url, manifest) if manifest is not None else ()
-        return Submission(found.body, url, registration, endpoint, found.etag, languages)
-
-    async def _languages(
-        self, url: str, manifest: Manifest
-    ) -> tuple[tuple[LanguageFile, bytes], ...]:
-        named = [
-            (locale, model)
-            for locale, models in manifest.languages.items()
-            for model in models
-            if model.content_type == UNDERSTOOD
-        ]
-        if len(named) > MOST_FILES:
-            raise RegistryRefused(
-                f"the manifest names more than {MOST_FILES} files", code="manifest-invalid"
-            )
-        files = []
-        for locale, model in named:
-            body = (await self._fetcher.file(model.url, manifest_url=url)).body
-            file = LanguageFile(locale, model.name, model.url, sha256(body).hexdigest())
-            files.append((file, body))
-        return tuple(files)
+        sent = Submission(found.body, url, registration, endpoint, found.etag)
+        if manifest is None:
+            return sent
+        files = LanguageFiles(self._fetcher, url=found.url)
+        languages, notes = await files.of(manifest)
+        return replace(sent, languages=languages, notes=notes)
 
     async def _note(self, name: str, note: str) -> None:
         health = await self._registry.ledger.health(name)

@@ -14,7 +14,6 @@ from itertools import chain
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.decision import Candidate
 from skills_host.consumer.routing.grants import Visible
-from skills_host.consumer.routing.lu import utterances
 from skills_host.consumer.routing.rules import words_of
 from skills_host.consumer.routing.small_talk import SMALL_TALK
 
@@ -40,7 +39,7 @@ def examples_of(skills: Mapping[str, Skill]) -> list[Example]:
     files, of the intents that the manifest names.
     """
     found = [
-        (name, locale.lower(), text)
+        (name, locale.lower().replace("_", "-"), text)
         for name, skill in skills.items()
         for locale, text in _sampled(_said_for(skill))
     ]
@@ -72,6 +71,7 @@ class ExampleIndex:
         telling = _telling(examples, counted)
         total = len(examples)
         self._examples = examples
+        self._languages = [_language(locale) for _, locale, _ in examples]
         self._idf = {
             name: telling[name] * (1.0 + math.log((1 + total) / (1 + count)))
             for name, count in frequency.items()
@@ -87,9 +87,10 @@ class ExampleIndex:
     ) -> tuple[Candidate, ...]:
         """The skills of the nearest examples, best first; the root's class as `ROOT`.
 
-        Only examples in the user's language count, where that is known. A score is 1 less the
-        product of what the nearest three of a skill lack in similarity: one that is equal makes it
-        1, and several that are alike more than the best of them. `but` leaves one out.
+        Only examples in the user's language count, of whatever region, where that is known. A
+        score is 1 less the product of what the nearest three of a skill lack in similarity: one
+        that is equal makes it 1, and several that are alike more than the best of them. `but`
+        leaves one out.
         """
         lacks: dict[str, list[float]] = defaultdict(list)
         best: dict[str, str] = {}
@@ -112,14 +113,15 @@ class ExampleIndex:
         for name, weight in self._vector(Counter(features(text))):
             for index, other in self._postings.get(name, ()):
                 similarities[index] += weight * other
-        speaks = _spoken(locale)
+        speaks = _language(locale)
         seen = {ROOT: True}
         near: list[tuple[int, float]] = []
         for index, similarity in sorted(similarities.items(), key=lambda found: -found[1]):
-            skill, language, _ = self._examples[index]
+            skill = self._examples[index][0]
             if skill not in seen:
                 seen[skill] = visible(skill)
-            if seen[skill] and index != but and (speaks is None or language in speaks):
+            is_understood = not speaks or self._languages[index] in ("", speaks)
+            if seen[skill] and index != but and is_understood:
                 near.append((index, similarity))
                 if len(near) == NEIGHBOURS:
                     break
@@ -157,12 +159,9 @@ def _telling(examples: Sequence[Example], counted: Sequence[Counter[str]]) -> di
     }
 
 
-def _spoken(locale: str) -> frozenset[str] | None:
-    """The tags of examples that count for a locale; None for all of them."""
-    if not locale:
-        return None
-    tag = locale.lower().replace("_", "-")
-    return frozenset({"", tag, tag.partition("-")[0]})
+def _language(locale: str) -> str:
+    """The language of a locale in lower case: regions of one language understand each other."""
+    return locale.replace("_", "-").partition("-")[0].lower()
 
 
 def _said_for(skill: Skill) -> Mapping[str, Sequence[str]]:
@@ -172,7 +171,7 @@ def _said_for(skill: Skill) -> Mapping[str, Sequence[str]]:
     intents = skill.manifest.intents if skill.manifest is not None else ()
     said = {locale: list(texts) for locale, texts in skill.examples.items()}
     for locale, files in skill.languages.items():
-        read = [text for file in files for text in utterances(file.encode(), intents=intents)]
+        read = [text for file in files for text in file.utterances(intents=intents)]
         said[locale] = list(dict.fromkeys([*said.get(locale, ()), *read]))
     return said
 

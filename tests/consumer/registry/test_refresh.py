@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 
 from skills_host.consumer.manifest.fetch import Fetcher
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.manifest.readers import read
+from skills_host.consumer.registry.bundle import bundle_of, submissions_in
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.records import Trust
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
-from skills_host.errors import RegistryRefused
+from skills_host.errors import RegistryRefused, TransportFailed
 from skills_host.registry_settings import RegistrySettings
 from skills_host.settings import Settings
 from skills_host.store.records import Store
@@ -53,12 +55,13 @@ async def registered(
     registry = registry_on(store, read=reading)
     rules = RegistrySettings(**policy)
     published = Published(registry, fetcher, policy=rules, now=lambda: 1000.0, read=reading)
-    async with serving(answers) as server:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(fetcher.close)
+        server = await stack.enter_async_context(serving(answers))
         sent = await published.submission(server.url())
         await registry.add("echo", sent, order=AUTHOR, submit=True)
         await registry.approve("echo", order=APPROVER, waivers=("origin",))  # type: ignore[arg-type]
         yield registry, published, server
-    await fetcher.close()
 
 
 async def test_an_unchanged_source_changes_nothing(store: Store) -> None:
@@ -149,9 +152,113 @@ async def test_language_files_are_kept_and_belong_to_the_revision(store: Store) 
         live = LiveCatalogue(registry.ledger, HOST)
         await live.load()
 
-    assert live.now.skills["echo"].languages == {"en": ("# Echo\n- hi",)}
+    assert live.now.skills["echo"].languages == {"en": (LanguageText("# Echo\n- hi"),)}
     assert (file.locale, kept) == ("en", b"# Echo\n- hi")
     assert found.change is ChangeClass.ROUTING
+
+
+MODELS = {
+    "languages": {"en": [{"name": "echo", "contentType": "application/lu", "url": "lu/echo.lu"}]}
+}
+
+
+def text(body: bytes) -> bytes:
+    """A language file as its server gives it."""
+    return said("200 OK", body, Content_Type="text/plain")
+
+
+async def test_files_that_a_language_file_leads_to_are_kept_with_it(store: Store) -> None:
+    """From its own folder, each once; the ones in it belong to the revision like itself."""
+    main = text(b"[import](./more.lu)\n# Echo\n- hi\n- [x](other.lu#Say)")
+    more, other = text(b"[import](echo.lu)\n# More\n- hey"), text(b"# Say\n- yo\n# Not\n- no")
+    files = [main, more, other, main]
+    changed = [main, more, text(b"# Say\n- yoyo"), main]
+    named = answer(dispatchModels=MODELS)
+    async with registered(store, named, *files, named, *changed) as (registry, published, at):
+        live = LiveCatalogue(registry.ledger, HOST)
+        await live.load()
+        (file,) = live.now.skills["echo"].languages["en"]
+        (revision,) = (await registry.show("echo"))[1]
+        bundled = submissions_in(await bundle_of(registry.ledger))["echo"].languages
+        found = await published.refresh("echo", order=AUTHOR)
+
+    paths = [head.split(" ")[1] for head in at.heads[:5]]
+    assert paths == ["/m.json", "/lu/echo.lu", "/lu/more.lu", "/lu/other.lu", "/lu/echo.lu"]
+    assert file.utterances() == ["hi", "yo", "hey"]
+    assert tuple(one for one, _ in bundled) == revision.languages
+    assert found.change is ChangeClass.ROUTING
+
+
+async def test_what_is_not_beside_a_language_file_is_left_out_and_said(store: Store) -> None:
+    """Neither from another folder nor from another host."""
+    links = (
+        "../up.lu",
+        "https://elsewhere.example/evil.lu",
+        "/etc/passwd",
+        "a/b.lu",
+        "%2e%2e/x.lu",
+    )
+    main = text("".join(f"[import]({link})\n" for link in links).encode() + b"# Echo\n- hi")
+    async with registered(store, answer(dispatchModels=MODELS), main) as (registry, _, at):
+        (revision,) = (await registry.show("echo"))[1]
+
+    notes = [note for note in revision.findings if note.code == "SKM215"]
+    assert len(at.heads) == 2
+    assert [note.message.rpartition(": ")[2] for note in notes] == list(links)
+    assert {(n.severity, n.pointer) for n in notes} == {
+        ("warning", "/dispatchModels/languages/en/0")
+    }
+
+
+async def test_a_file_that_is_imported_and_gone_is_refused_like_any_other(store: Store) -> None:
+    with pytest.raises(TransportFailed) as refused:
+        async with registered(
+            store, answer(dispatchModels=MODELS), text(b"[import](x.lu)"), said("404 Not Found")
+        ):
+            pass
+
+    assert refused.value.code == "bad-status"
+
+
+async def test_imports_deeper_than_three_are_not_followed(store: Store) -> None:
+    deep = [text(f"[import](d{n}.lu)".encode()) for n in range(9)]
+    async with registered(store, answer(dispatchModels=MODELS), *deep) as (_, _published, at):
+        assert len(at.heads) == 1 + 4
+
+
+async def test_so_many_imports_of_one_file_are_followed(store: Store) -> None:
+    wide = text("".join(f"[import](w{n}.lu)\n" for n in range(40)).encode())
+    named = answer(dispatchModels=MODELS)
+    async with registered(store, named, wide, text(b"# X\n- x")) as (registry, _, at):
+        (revision,) = (await registry.show("echo"))[1]
+
+    assert len(revision.languages) == len(at.heads) - 1 == 1 + 20
+
+
+async def test_more_files_than_a_manifest_may_lead_to_are_refused(store: Store) -> None:
+    models = [
+        {"name": f"m{n}", "contentType": "application/lu", "url": f"{n}/x.lu"} for n in range(3)
+    ]
+    wide = text("".join(f"[import](w{n}.lu)\n" for n in range(20)).encode())
+    named = answer(dispatchModels={"languages": {"en": models}})
+    with pytest.raises(RegistryRefused, match="more than 50 files") as refused:
+        async with registered(store, named, wide):
+            pass
+
+    assert refused.value.code == "manifest-invalid"
+
+
+async def test_an_uploaded_manifest_without_its_language_files_says_so(store: Store) -> None:
+    registry = registry_on(store, read=partial(read, dev=True))
+    for name, models in (("echo", MODELS), ("other", {})):
+        given = manifest(name, endpoints=AT_HOME, dispatchModels=models)
+        await registry.add(name, submission(given, source="upload"), order=AUTHOR)
+
+    (echo,), (other,) = [(await registry.show(name))[1] for name in ("echo", "other")]
+    assert [(n.code, n.severity, n.pointer) for n in echo.findings if n.code == "SKM214"] == [
+        ("SKM214", "warning", "/dispatchModels/languages")
+    ]
+    assert "SKM214" not in [note.code for note in other.findings]
 
 
 async def test_what_was_uploaded_cannot_be_refreshed(store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.manifest.readers import read_manifest
 from skills_host.consumer.registry.compile import Skill, skill_of
 from skills_host.consumer.routing.chain import decide
@@ -52,12 +53,29 @@ async def test_utterances_of_a_revision_route_by_its_intents_and_locale() -> Non
     """As the registry gives a skill to routing: its manifest, and the texts of its files."""
     given = SkillSettings.model_validate({"manifest": "m.json"})
     bare = skill_of("weather", given, read_manifest(described(), source="m.json"))
-    skill = replace(bare, languages={"en": (WEATHER,)})
+    skill = replace(bare, languages={"en": (LanguageText(WEATHER),)})
 
     assert await routed(skill, "will it rain in Paris") == "weather"
     assert await routed(skill, "order a large pizza with cheese") is None
     assert await routed(skill, "will it rain in Paris", locale="de") is None
     assert await routed(bare, "will it rain in Paris") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "routes"),
+    [
+        *[("en-us", "en", True), ("en", "en-US", True), ("en_US", "en-GB", True)],
+        *[("", "de-DE", True), ("en-us", "", True), ("en-us", "de", False), ("en", "enm", False)],
+    ],
+)
+async def test_regions_of_a_language_understand_each_other(
+    given: str, asked: str, routes: bool
+) -> None:
+    settings = SkillSettings.model_validate({"manifest": "m.json"})
+    bare = skill_of("weather", settings, read_manifest(described(), source="m.json"))
+    skill = replace(bare, languages={given: (LanguageText(WEATHER),)})
+
+    assert (await routed(skill, "will it rain in Rome", locale=asked) == "weather") is routes
 
 
 async def test_files_beside_a_configured_manifest_route(

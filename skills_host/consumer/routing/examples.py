@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from types import MappingProxyType
 
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.decision import Candidate
@@ -68,12 +68,13 @@ class ExampleIndex:
     def __init__(self, examples: Sequence[Example]) -> None:
         counted = [Counter(features(text)) for _, _, text in examples]
         frequency = Counter(name for counts in counted for name in counts)
-        telling = _telling(examples, counted)
-        total = len(examples)
+        self._sizes = Counter(skill for skill, _, _ in examples)
+        self._shares = _shares(examples, counted, self._sizes)
+        self._most = math.log(max(2, len(self._sizes)))
         self._examples = examples
         self._languages = [_language(locale) for _, locale, _ in examples]
         self._idf = {
-            name: telling[name] * (1.0 + math.log((1 + total) / (1 + count)))
+            name: self._weight(count, *self._shares[name])
             for name, count in frequency.items()
             if count <= COMMON
         }
@@ -109,10 +110,7 @@ class ExampleIndex:
         self, text: str, visible: Visible, locale: str, but: int | None
     ) -> list[tuple[int, float]]:
         """(index, similarity) of the nearest examples that may count."""
-        similarities: dict[int, float] = defaultdict(float)
-        for name, weight in self._vector(Counter(features(text))):
-            for index, other in self._postings.get(name, ()):
-                similarities[index] += weight * other
+        similarities = self._similarities(text, but)
         speaks = _language(locale)
         seen = {ROOT: True}
         near: list[tuple[int, float]] = []
@@ -127,36 +125,81 @@ class ExampleIndex:
                     break
         return near
 
-    def _vector(self, counts: Mapping[str, int]) -> list[tuple[str, float]]:
+    def _similarities(self, text: str, but: int | None) -> Mapping[int, float]:
+        """That of each example with anything in common, as if `but` had never been there."""
+        left = {} if but is None else self._left_without(but)
+        similarities: dict[int, float] = defaultdict(float)
+        longer: dict[int, float] = defaultdict(float)
+        for name, weight in self._vector(Counter(features(text)), left):
+            ratio = left.get(name, 1.0)
+            for index, other in self._postings.get(name, ()):
+                similarities[index] += weight * other * ratio
+                if ratio != 1.0:
+                    longer[index] += other * other * (ratio * ratio - 1.0)
+        for index, square in longer.items():
+            similarities[index] /= math.sqrt(1.0 + square)
+        return similarities
+
+    def _left_without(self, but: int) -> Mapping[str, float]:
+        """What the weights of an example's features would be without it, in parts of what they are.
+
+        Else it would tell of itself: what it alone shares with others would be common to all.
+        """
+        skill = self._examples[but][0]
+        size = self._sizes[skill]
+        left = {}
+        for name in set(features(self._examples[but][2])) & self._idf.keys():
+            having = self._postings[name]
+            own = sum(self._examples[index][0] == skill for index, _ in having)
+            whole, spread = self._shares[name]
+            before, after = own / size, (own - 1) / size
+            whole += after - before
+            spread += _times_log(after) - _times_log(before)
+            alone = len(having) == 1
+            weight = 0.0 if alone else self._weight(len(having) - 1, whole, spread)
+            left[name] = weight / self._idf[name]
+        return left
+
+    def _weight(self, count: int, whole: float, spread: float) -> float:
+        """That of a feature of so many examples: the more, the rarer, and the fewer skills have it.
+
+        By the entropy of the shares of each skill's examples that have it: `whole` is their sum,
+        `spread` that of each times its logarithm.
+        """
+        rare = 1.0 + math.log((1 + len(self._examples)) / (1 + count))
+        return rare * (1.0 - (1.0 - SHARED) * (math.log(whole) - spread / whole) / self._most)
+
+    def _vector(
+        self, counts: Mapping[str, int], left: Mapping[str, float] = MappingProxyType({})
+    ) -> list[tuple[str, float]]:
         weights = [
-            (name, (1.0 + math.log(count)) * self._idf[name])
+            (name, (1.0 + math.log(count)) * self._idf[name] * left.get(name, 1.0))
             for name, count in counts.items()
             if name in self._idf
         ]
-        length = math.sqrt(sum(weight * weight for _, weight in weights))
+        length = math.sqrt(sum(weight * weight for _, weight in weights)) or 1.0
         return [(name, weight / length) for name, weight in weights]
 
 
-def _telling(examples: Sequence[Example], counted: Sequence[Counter[str]]) -> dict[str, float]:
-    """How far each feature tells skills apart: 1 if one alone has it, least if all have it alike.
-
-    By the entropy of the shares of each skill's examples that have it.
-    """
-    of: dict[str, list[Counter[str]]] = defaultdict(list)
-    for (skill, _, _), counts in zip(examples, counted, strict=True):
-        of[skill].append(counts)
-    total: dict[str, float] = defaultdict(float)
+def _shares(
+    examples: Sequence[Example], counted: Sequence[Counter[str]], sizes: Mapping[str, int]
+) -> Mapping[str, tuple[float, float]]:
+    """Of each feature, as `_weight` takes them: the sum of the shares, and how they are spread."""
+    of: dict[str, Counter[str]] = defaultdict(Counter)
+    whole: dict[str, float] = defaultdict(float)
     spread: dict[str, float] = defaultdict(float)
-    for own in of.values():
-        for name, count in Counter(chain.from_iterable(own)).items():
-            share = count / len(own)
-            total[name] += share
-            spread[name] += share * math.log(share)
-    most = math.log(max(2, len(of)))
-    return {
-        name: 1.0 - (1.0 - SHARED) * (math.log(whole) - spread[name] / whole) / most
-        for name, whole in total.items()
-    }
+    for (skill, _, _), counts in zip(examples, counted, strict=True):
+        of[skill].update(counts.keys())
+    for skill, own in of.items():
+        for name, count in own.items():
+            share = count / sizes[skill]
+            whole[name] += share
+            spread[name] += _times_log(share)
+    return {name: (share, spread[name]) for name, share in whole.items()}
+
+
+def _times_log(share: float) -> float:
+    return share * math.log(share) if share > 0 else 0.0
 
 
 def _language(locale: str) -> str:

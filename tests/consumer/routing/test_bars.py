@@ -9,6 +9,7 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.routing.chain import routers_of
 from skills_host.consumer.routing.examples import ROOT, ExampleIndex
 from skills_host.consumer.routing.overlaps import overlaps
+from skills_host.consumer.routing.small_talk import SMALL_TALK
 from skills_host.routing_settings import BARS, Bars, ExamplesSettings, RoutingSettings
 
 
@@ -100,3 +101,24 @@ def test_what_all_skills_say_tells_less_than_what_one_says() -> None:
 
     assert best.skill == "trips"
     assert all(best.score > 2 * other.score for other in others)
+
+
+def test_an_example_that_is_left_out_does_not_tell_of_itself() -> None:
+    """It is as if it had never been there."""
+    examples = [
+        ("rain", "", "will it rain in Rome"),
+        ("rain", "", "how warm is it going to be tomorrow"),
+        ("trips", "", "book a flight to Oslo"),
+        ("trips", "", "will it rain in Oslo"),
+        *((ROOT, "", text) for text in SMALL_TALK),
+    ]
+    text = examples[3][2]
+
+    def scores(index: ExampleIndex, but: int | None) -> dict[str, float]:
+        found = index.found(text, lambda _: True, but=but)
+        return {candidate.skill: candidate.score for candidate in found}
+
+    without = scores(ExampleIndex([*examples[:3], *examples[4:]]), None)
+
+    assert max(without, key=without.__getitem__) == "rain"
+    assert scores(ExampleIndex(examples), 3) == pytest.approx(without, abs=0.02)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer import Context
 from typer.main import get_command
 
 from skills_host.cli import cli
@@ -31,7 +32,7 @@ def defined_tests() -> set[str]:
 def test_every_command_exists(page: Path) -> None:
     top = get_command(cli)
     for first, *rest in named(page):
-        command = top.commands.get(first)  # type: ignore[attr-defined]
+        command = top.get_command(Context(top), first)  # type: ignore[attr-defined]
         assert command is not None, first
         verbs = getattr(command, "commands", {})
         assert not verbs or not rest or rest[0] in verbs or not rest[0].isalpha(), (first, rest)

@@ -5,60 +5,90 @@ Exit status: 0 done, 1 said no, 2 usage, 3 cannot reach what it needs.
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Any
 
-from skills_host.cli.admin import admin
-from skills_host.cli.allowlist import allowlist
-from skills_host.cli.audit import audit
-from skills_host.cli.bundle import export, import_bundle
-from skills_host.cli.cert import cert
-from skills_host.cli.chat import chat
-from skills_host.cli.check import check
-from skills_host.cli.conversations import conversations
-from skills_host.cli.demo import demo
-from skills_host.cli.denials import denials
-from skills_host.cli.doctor import doctor
-from skills_host.cli.grant import grant
-from skills_host.cli.hosts import hosts
-from skills_host.cli.import_ import import_
-from skills_host.cli.lab import lab
-from skills_host.cli.lock import lock
-from skills_host.cli.manifest import manifest
-from skills_host.cli.outbox import outbox
-from skills_host.cli.ping import ping
-from skills_host.cli.route import route
-from skills_host.cli.run import run
-from skills_host.cli.serve import serve
-from skills_host.cli.skill import skill
-from skills_host.cli.token import token
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 __all__ = ["cli", "main"]
 
+# In the order of the help: what a command's module and its name in it are called.
+_HOMES = {
+    "demo": "demo",
+    "serve": "serve",
+    "run": "run",
+    "chat": "chat",
+    "check": "check",
+    "doctor": "doctor",
+    "hosts": "hosts",
+    "lab": "lab",
+    "import": "import_",
+    "skill": "skill",
+    "grant": "grant",
+    "route": "route",
+    "allowlist": "allowlist",
+    "audit": "audit",
+    "lock": "lock",
+    "admin": "admin",
+    "token": "token",
+    "cert": "cert",
+    "conversations": "conversations",
+    "denials": "denials",
+    "outbox": "outbox",
+    "manifest": "manifest",
+}
+# Verbs of a noun that have a file of their own.
+_VERBS = {
+    "skill": {"ping": "ping", "export": "bundle.export", "import-bundle": "bundle.import_bundle"}
+}
+
+
+class _OnDemand(TyperGroup):
+    """The commands, each loaded when it is asked for: a host carries none but its own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All their names."""
+        return list(_HOMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One of them; where there is none of that name, those that may be meant are known."""
+        for name in [cmd_name] if cmd_name in _HOMES else _HOMES:
+            if name not in self.commands:
+                self.commands[name] = _loaded(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _loaded(name: str) -> Any:
+    command = _command(name, _HOMES[name])
+    for verb, home in _VERBS.get(name, {}).items():
+        command.commands[verb] = _command(verb, home)
+    return command
+
+
+def _command(name: str, home: str) -> Any:
+    module, _, attribute = home.partition(".")
+    found = getattr(import_module(f"skills_host.cli.{module}"), attribute or module)
+    group = typer.Typer(callback=lambda: None)
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name)(found)
+    return get_command(group).commands[name]  # type: ignore[attr-defined]
+
+
 cli = typer.Typer(
+    cls=_OnDemand,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_show_locals=False,
-    help="Skill consumer and skill orchestration for Bot Framework-protocol bots.",
 )
-for command in (demo, serve, run, chat, check, doctor, hosts, lab):
-    cli.command()(command)
-cli.command("import")(import_)
-skill.command("ping")(ping)
-skill.command("export")(export)
-skill.command("import-bundle")(import_bundle)
-cli.add_typer(skill, name="skill")
-cli.add_typer(grant, name="grant")
-cli.add_typer(route, name="route")
-cli.add_typer(allowlist, name="allowlist")
-cli.add_typer(audit, name="audit")
-cli.add_typer(lock, name="lock")
-cli.add_typer(admin, name="admin")
-cli.add_typer(token, name="token")
-cli.add_typer(cert, name="cert")
-cli.add_typer(conversations, name="conversations")
-cli.add_typer(denials, name="denials")
-cli.add_typer(outbox, name="outbox")
-cli.add_typer(manifest, name="manifest")
+
+
+@cli.callback()
+def _everything() -> None:
+    """Skill consumer and skill orchestration for Bot Framework-protocol bots."""
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, suppress
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
-from skills_host.administered import admin
 from skills_host.assembly import Shared, doors
 from skills_host.auth.credentials import AnyCredential, TokenCredential
 from skills_host.auth.denials import Denied
@@ -24,18 +23,17 @@ from skills_host.bot.tasks import Tasks
 from skills_host.configured import (
     World,
     announce_lists,
+    configured_bots,
     configured_coordination,
     configured_credentials,
     configured_skills,
-    configured_words,
     credential_in,
     served_manifests,
     trusts_lab,
     verifier_of,
 )
-from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.watch import Watch
-from skills_host.errors import SettingsError, SkillsHostError
+from skills_host.errors import SkillsHostError
 from skills_host.registered import RegisteredSkills
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.address import store_from_url
@@ -122,12 +120,7 @@ class _Host:
         self._credentials = configured_credentials(settings, world, credentials)
         self._lab = trusts_lab(settings, configured_skills(settings))
         self._manifests = served_manifests(settings)
-        self._bots = {name: _code(name, given, bots) for name, given in settings.bots.items()}
-        for bot in self._bots.values():
-            if isinstance(bot, Root):
-                bot.listen_for(configured_words(settings))
-        if unknown := set(bots) - set(settings.bots):
-            raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
+        self._bots = configured_bots(settings, bots)
         self._telemetry = Telemetry()
         self._measures: list[Callable[[], Awaitable[None]]] = []
         self._store = ObservedStore(
@@ -270,6 +263,9 @@ class _Host:
         app.register_blueprint(health(self._probes(keys), self._aids()))
         app.register_blueprint(manifests(self._manifests))
         if self._settings.admin.enabled:
+            # A host that is not administered need not carry what it takes.
+            from skills_host.administered import admin
+
             api = admin(shared, registered, keys, sources=self._sources, noted=self.noted)
             app.register_blueprint(api)
 
@@ -382,17 +378,6 @@ async def serve(
             await serve_asgi(app, config, shutdown=shutdown)
         except LifespanFailureError:
             raise app.config.get(START_ERROR) or SkillsHostError() from None
-
-
-def _code(name: str, given: BotSettings, bots: Mapping[str, Bot]) -> Bot:
-    bot = bots.get(name)
-    if bot is None:
-        if given.kind == "skill":
-            raise SettingsError(f"bots.{name}: a skill needs code; run it with its file")
-        return Root()
-    if isinstance(bot, Root) != (given.kind == "root"):
-        raise SettingsError(f"bots.{name}.kind: {given.kind}, but its code is another kind")
-    return bot
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

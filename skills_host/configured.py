@@ -1,4 +1,4 @@
-"""What settings make: the bots' credentials, the skills, and what decides about callers."""
+"""What settings make: bots, their credentials, the skills, and what decides about callers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from skills_host.auth.allowlist import SnapshotSource
 from skills_host.auth.credentials import AnyCredential, TokenCredential, credential_of
 from skills_host.auth.keys import SigningKeys
 from skills_host.auth.verify import Verifier
+from skills_host.bot.handlers import Bot
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.consumer.manifest.readers import read_manifest, rendered
+from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
 from skills_host.consumer.routing.reserved import Phrases, ReservedKind
 from skills_host.errors import SettingsError
@@ -32,6 +34,7 @@ __all__ = [
     "World",
     "announce_lists",
     "bytes_at",
+    "configured_bots",
     "configured_coordination",
     "configured_credentials",
     "configured_skills",
@@ -56,6 +59,30 @@ class World:
     send: Send | None = None
     machine: Machine = field(default_factory=this_machine)
     pid: int = field(default_factory=os.getpid)
+
+
+def configured_bots(settings: Settings, code: Mapping[str, Bot]) -> dict[str, Bot]:
+    """The bots in the settings with their `code`, by name; a root without any is a plain `Root`.
+
+    Roots know the words that settings reserve. Raises `SettingsError` where the two do not fit.
+    """
+    bots = {name: _bot(name, given, code.get(name)) for name, given in settings.bots.items()}
+    for bot in bots.values():
+        if isinstance(bot, Root):
+            bot.listen_for(configured_words(settings))
+    if unknown := set(code) - set(settings.bots):
+        raise SettingsError(f"bots.{unknown.pop()}: there is code for it, but no settings")
+    return bots
+
+
+def _bot(name: str, given: BotSettings, code: Bot | None) -> Bot:
+    if code is None:
+        if given.kind == "skill":
+            raise SettingsError(f"bots.{name}: a skill needs code; run it with its file")
+        return Root()
+    if isinstance(code, Root) != (given.kind == "root"):
+        raise SettingsError(f"bots.{name}.kind: {given.kind}, but its code is another kind")
+    return code
 
 
 def configured_credentials(

@@ -21,9 +21,12 @@ PACKAGE = "skills_host"
 LAZY = (
     "skills_host/__init__.py",
     "skills_host/cli/",
-    # What needs an extra, chosen by a setting.
+    # What only some settings, or some skills, ask for.
+    "skills_host/app.py",
     "skills_host/auth/azure.py",
     "skills_host/configured.py",
+    "skills_host/consumer/manifest/schemas.py",
+    "skills_host/consumer/routing/patterns.py",
     "skills_host/consumer/routing/trained.py",
     "skills_host/store/address.py",
 )

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
-import jsonschema_rs
-
 from skills_host.consumer.manifest.document import Path, pointer_of
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft7Validator
 
 __all__ = ["VALUE_BYTES", "Schema", "SchemaRefused", "Schemas", "validator_of"]
 
@@ -58,7 +60,7 @@ class SchemaRefused(ValueError):
 class Schema:
     """A schema that values can be checked against."""
 
-    _validator: jsonschema_rs.Draft7Validator
+    _validator: Draft7Validator
 
     def complaint(self, value: Any) -> str | None:
         """What of the schema a value does not satisfy, without the value; None if nothing."""
@@ -67,16 +69,25 @@ class Schema:
         return None
 
 
-def validator_of(schema: Mapping[str, Any]) -> jsonschema_rs.Draft7Validator:
-    """A validator of draft-07 that asserts formats and has no way to look anything up."""
-    return jsonschema_rs.Draft7Validator(
-        dict(schema),
-        validate_formats=True,
-        retriever=_refuse,
-        pattern_options=jsonschema_rs.RegexOptions(
-            size_limit=PATTERN_BYTES, dfa_size_limit=PATTERN_BYTES
-        ),
-    )
+def validator_of(schema: Mapping[str, Any]) -> Draft7Validator:
+    """A validator of draft-07 that asserts formats and has no way to look anything up.
+
+    Raises `ValueError` for a schema that is none.
+    """
+    # Three megabytes, which a host whose skills declare no schemas need not carry.
+    import jsonschema_rs
+
+    try:
+        return jsonschema_rs.Draft7Validator(
+            dict(schema),
+            validate_formats=True,
+            retriever=_refuse,
+            pattern_options=jsonschema_rs.RegexOptions(
+                size_limit=PATTERN_BYTES, dfa_size_limit=PATTERN_BYTES
+            ),
+        )
+    except jsonschema_rs.ReferencingError as exc:
+        raise ValueError(str(exc)) from None
 
 
 class Schemas:
@@ -86,7 +97,10 @@ class Schemas:
         self._manifest = manifest
         self._left = MOST_IN_ALL
         self._patterns: set[str] = set()
-        self._form = validator_of({"$ref": "http://json-schema.org/draft-07/schema#"})
+
+    @cached_property
+    def _form(self) -> Draft7Validator:
+        return validator_of({"$ref": "http://json-schema.org/draft-07/schema#"})
 
     def form_faults(self, path: Path) -> Iterator[tuple[Path, str]]:
         """Where what is at `path` is not of the form of draft-07, and what was expected there."""
@@ -107,7 +121,7 @@ class Schemas:
         schema = plain if isinstance(plain, dict) else {} if plain else {"not": {}}
         try:
             return Schema(validator_of(schema))
-        except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+        except ValueError:
             raise SchemaRefused("SKM405", path) from None
 
     def expanded(self, path: Path) -> Any:
@@ -176,7 +190,7 @@ class _Expansion:
             raise SchemaRefused("SKM408", path)
         try:
             validator_of({"pattern": pattern})
-        except (ValueError, jsonschema_rs.ValidationError):
+        except ValueError:
             raise SchemaRefused("SKM408", path) from None
         self._patterns.add(pattern)
 

@@ -9,11 +9,6 @@ from typing import Any
 from skills_host.consumer.registry.compile import Skill
 from skills_host.errors import SettingsError
 
-try:
-    import re2
-except ImportError:  # the extra `patterns` is not installed
-    re2 = None
-
 __all__ = ["Patterns", "check_patterns"]
 
 log = logging.getLogger(__name__)
@@ -50,7 +45,8 @@ class Patterns:
         self._all = None
         if self._owners:
             # The set is only a sieve: each expression is looked for by itself again.
-            options = _options()
+            re2 = _library()
+            options = _options(re2)
             options.max_mem = MEMORY * 64
             self._all = re2.Set.SearchSet(options)
             for _, text in self._owners:
@@ -68,7 +64,17 @@ class Patterns:
                 yield self._owners[index][0], match.group(), tuple(groups.items())
 
 
-def _options() -> Any:
+def _library() -> Any:
+    """RE2; None without the extra."""
+    try:
+        # Three megabytes with what it stands on, which a host without patterns need not carry.
+        import re2
+    except ImportError:
+        return None
+    return re2
+
+
+def _options(re2: Any) -> Any:
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False
@@ -77,10 +83,11 @@ def _options() -> Any:
 
 
 def _compiled(skill: str, text: str) -> Any:
+    re2 = _library()
     if re2 is None:
         raise SettingsError(f"skills.{skill}.patterns: they need skills-host[patterns]")
     try:
-        return re2.compile(text, _options())
+        return re2.compile(text, _options(re2))
     except re2.error as exc:
         reason = exc.args[0].decode(errors="replace") if exc.args else "not understood"
         raise SettingsError(f"skills.{skill}.patterns: {reason}") from None

@@ -1,7 +1,8 @@
-"""The store for several machines: PostgreSQL through asyncpg, one statement for each unit.
+"""The store for several machines: PostgreSQL through asyncpg, one statement for what comes at once.
 
-A unit of changes is one call of a function in the database: it locks the keys, checks every
-expectation and changes everything, or nothing, in one round trip.
+Units of changes that are written at the same time are one call of a function in the database: it
+locks their keys, checks every expectation and makes each unit whole or not at all, in one commit.
+What is read at the same time is one statement, too.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
-from skills_host.store.records import Append, Change, Key, Put, Record, check_unit
+from skills_host.store.batches import Batches
+from skills_host.store.records import Change, Check, Delete, Key, Put, Record, check_unit
 
 try:
     import asyncpg
@@ -27,9 +30,10 @@ __all__ = ["PostgresStore"]
 
 CONNECTIONS = 8
 END = b"\xff"  # no byte of UTF-8: every key with a prefix sorts before prefix and this
-CONFLICT = "SH001"
 CONNECT_WAIT = 5.0  # seconds until a connection counts as refused
 ANSWER_WAIT = 10.0  # seconds that one statement may take
+IN_VAIN = -1  # the number of a change that expected something else
+MOST = 100  # reads, or units, that one statement is for
 MIGRATING = 0x736B696C6C73  # the advisory lock that one migration holds
 
 # What the library raises where a connection broke off, but for the server's own words.
@@ -58,7 +62,7 @@ SCAN = (
     " WHERE kind = $1 AND key >= $2 AND key > $3 AND key < $4"
     " AND (expires IS NULL OR expires > $5) ORDER BY key LIMIT $6"
 )
-WRITE = "SELECT skills_host_write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+WRITE = "SELECT skills_host_write_units($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 IS_DUE = (
     "SELECT 1 FROM skills_host_records WHERE kind = $1 AND due <= $2 AND key >= $3 AND key < $4"
     " LIMIT 1"
@@ -92,10 +96,12 @@ class PostgresStore:
         self._url = url
         self._now = now
         self._pool: Any = None
+        self._reads: Batches[tuple[Key, ...], dict[Key, Record]]
+        self._writes: Batches[tuple[Change, ...], tuple[int, ...]]
         # Held while the pool is made or closed: no second one beside it, no close before its end.
         self._turning = asyncio.Lock()
         self._schema = 0
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Connect, and create or migrate the tables; nothing if it is open.
@@ -114,6 +120,9 @@ class PostgresStore:
             except BaseException:
                 pool.terminate()
                 raise
+            # Bound to the pool: what was accepted is finished while the store closes.
+            self._reads = Batches(partial(self._read, pool), most=MOST)
+            self._writes = Batches(partial(self._written, pool), most=MOST)
             self._pool = pool
 
     async def close(self) -> None:
@@ -122,7 +131,9 @@ class PostgresStore:
             pool, self._pool = self._pool, None
             if pool is None:
                 return
-            await asyncio.gather(*self._writes, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._reads.finish()
+            await self._writes.finish()
             try:
                 async with asyncio.timeout(CONNECT_WAIT):
                     await pool.close()
@@ -130,13 +141,16 @@ class PostgresStore:
                 pool.terminate()
 
     async def read(self, keys: Iterable[Key]) -> dict[Key, Record]:
-        """The living records of `keys`, read by one statement."""
-        wanted = list(keys)
+        """The living records of `keys`, read by one statement with what others read now."""
+        wanted = tuple(keys)
+        for kind, key in wanted:
+            # What cannot be asked for must not fail with it.
+            kind.encode()
+            key.encode()
         if not wanted:
             return {}
-        kinds, names = ([text.encode() for text in column] for column in zip(*wanted, strict=True))
-        rows = map(_record, await self._fetched(READ, kinds, names, self._now()))
-        return {(record.kind, record.key): record for record in rows}
+        self._check_open()
+        return await self._reads.ask(wanted)
 
     async def scan(
         self, kind: str, prefix: str = "", *, after: str = "", limit: int
@@ -149,13 +163,13 @@ class PostgresStore:
         return [_record(row) for row in await self._fetched(SCAN, *span, self._now(), limit)]
 
     async def write(self, changes: Sequence[Change]) -> tuple[int, ...]:
-        """Make all changes in one transaction."""
+        """Make all changes in one transaction, which what others write now may share."""
         unit = tuple(changes)
         check_unit(unit)
         if not unit:
             return ()
-        numbers: tuple[int, ...] = await self._finished(self._written(unit))
-        return numbers
+        self._check_open()
+        return await self._writes.ask(unit)
 
     async def claim(self, kind: str, prefix: str = "", *, until: float, limit: int) -> list[Record]:
         """Take records that are due; a transaction that writes only where there are any."""
@@ -212,16 +226,30 @@ class PostgresStore:
             # What the library says may name the user and the host.
             raise StoreFailed(f"the database cannot be reached ({type(exc).__name__})") from None
 
-    async def _written(self, unit: tuple[Change, ...]) -> tuple[int, ...]:
-        try:
-            async with self._connection() as connection:
-                numbers = await connection.fetchval(WRITE, *_columns(unit), self._now())
-        except asyncpg.PostgresError as exc:
-            if exc.sqlstate != CONFLICT:
-                raise StoreFailed(_reason(exc)) from exc
-            refused = unit[int(str(exc))]
-            raise VersionConflict(refused.kind, refused.key) from None
-        return tuple(numbers)
+    async def _read(
+        self, pool: Any, asked: Sequence[tuple[Key, ...]]
+    ) -> list[dict[Key, Record] | Exception]:
+        """What each of them asked for."""
+        wanted = dict.fromkeys(key for keys in asked for key in keys)
+        kinds, names = [kind.encode() for kind, _ in wanted], [key.encode() for _, key in wanted]
+        rows = map(_record, await self._fetched(READ, kinds, names, self._now(), pool=pool))
+        found = {(record.kind, record.key): record for record in rows}
+        return [{key: found[key] for key in keys if key in found} for keys in asked]
+
+    async def _written(
+        self, pool: Any, units: Sequence[tuple[Change, ...]]
+    ) -> list[tuple[int, ...] | Exception]:
+        """The numbers of each unit, or its conflict."""
+        ((numbers,),) = await self._fetched(WRITE, *_columns(units), self._now(), pool=pool)
+        outcomes: list[tuple[int, ...] | Exception] = []
+        for unit in units:
+            own, numbers = tuple(numbers[: len(unit)]), numbers[len(unit) :]
+            if IN_VAIN in own:
+                refused = unit[own.index(IN_VAIN)]
+                outcomes.append(VersionConflict(refused.kind, refused.key))
+            else:
+                outcomes.append(own)
+        return outcomes
 
     async def _execute(self, statement: str, *values: object) -> str:
         with _translated():
@@ -229,19 +257,23 @@ class PostgresStore:
                 done: str = await connection.execute(statement, *values)
                 return done
 
-    async def _fetched(self, statement: str, *values: object) -> list[Any]:
+    async def _fetched(self, statement: str, *values: object, pool: Any = None) -> list[Any]:
         with _translated():
-            async with self._connection() as connection:
+            async with self._connection(pool) as connection:
                 rows: list[Any] = await connection.fetch(statement, *values)
                 return rows
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self, pool: Any = None) -> AsyncIterator[Any]:
+        if pool is None:
+            self._check_open()
+        with _lost_is_failed():
+            async with (pool or self._pool).acquire(timeout=ANSWER_WAIT) as connection:
+                yield connection
+
+    def _check_open(self) -> None:
         if self._pool is None:
             raise StoreFailed("the store is not open")
-        with _lost_is_failed():
-            async with self._pool.acquire(timeout=ANSWER_WAIT) as connection:
-                yield connection
 
     async def _finished(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Wait for a change that goes on when the one who waits is cancelled."""
@@ -249,13 +281,13 @@ class PostgresStore:
             work.close()
             raise StoreFailed("the store is not open")
         task = asyncio.create_task(work)
-        self._writes.add(task)
+        self._tasks.add(task)
         task.add_done_callback(self._noted)
         await asyncio.wait({task})
         return task.result()
 
     def _noted(self, task: asyncio.Task[Any]) -> None:
-        self._writes.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
             # Nobody asks any more if the caller was cancelled.
             task.exception()
@@ -297,22 +329,18 @@ def _migrations() -> list[str]:
     return [entry.read_text(encoding="utf-8") for entry in found if entry.name.endswith(".sql")]
 
 
-def _columns(unit: Sequence[Change]) -> tuple[list[Any], ...]:
-    """The unit as the arrays that the database's function takes."""
-    rows = [
-        (
-            type(change).__name__.lower(),
-            change.kind.encode(),
-            change.key.encode(),
-            change.body if isinstance(change, Put | Append) else None,
-            change.expects,
-            change.owner.encode() if isinstance(change, Put | Append) else None,
-            change.expires if isinstance(change, Put | Append) else None,
-            change.due if isinstance(change, Put) else None,
-        )
-        for change in unit
-    ]
+def _columns(units: Sequence[Sequence[Change]]) -> tuple[list[Any], ...]:
+    """The units as the arrays that the database's function takes."""
+    rows = [(number, *_row(change)) for number, unit in enumerate(units) for change in unit]
     return tuple(map(list, zip(*rows, strict=True)))
+
+
+def _row(change: Change) -> tuple[Any, ...]:
+    names = type(change).__name__.lower(), change.kind.encode(), change.key.encode()
+    if isinstance(change, Delete | Check):
+        return *names, None, change.expects, None, None, None
+    due = change.due if isinstance(change, Put) else None
+    return *names, change.body, change.expects, change.owner.encode(), change.expires, due
 
 
 def _record(row: Any) -> Record:

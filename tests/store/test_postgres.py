@@ -11,7 +11,7 @@ import pytest
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
 from skills_host.store.address import shown_url, store_from_url
 from skills_host.store.postgres import PostgresStore
-from skills_host.store.records import NEW, Append, Put
+from skills_host.store.records import NEW, Append, Check, Delete, Put
 from tests.store.conftest import POSTGRES
 
 pytestmark = pytest.mark.durability
@@ -54,6 +54,36 @@ async def test_units_that_cross_do_not_wait_for_each_other_for_ever(database: st
     await asyncio.gather(*(store.write(unit) for unit in units))
 
     assert await store.write([Put("state", "a", b"", expects=40)]) == (41,)
+    await store.close()
+
+
+async def test_what_is_written_at_once_shares_a_commit(
+    database: str, other: asyncpg.Connection
+) -> None:
+    store = PostgresStore(database)
+    await store.open()
+    await asyncio.gather(*(store.write([Put("state", str(n), b"")]) for n in range(20)))
+
+    # The transaction that wrote a row.
+    assert await other.fetchval("SELECT count(DISTINCT xmin::text) FROM skills_host_records") == 1
+    await store.close()
+
+
+async def test_units_of_one_commit_see_each_other_and_name_what_conflicts(database: str) -> None:
+    store = PostgresStore(database)
+    await store.open()
+    first, second, conflict, last = await asyncio.gather(
+        store.write([Put("state", "a", b"1", expects=NEW), Append("log", "a", b"1")]),
+        store.write([Append("log", "a", b"2", expects=1), Put("state", "b", b"2")]),
+        store.write([Put("state", "c", b"3"), Put("state", "a", b"3", expects=NEW)]),
+        store.write([Check("state", "b", expects=1), Delete("state", "a", expects=1)]),
+        return_exceptions=True,
+    )
+
+    assert (first, second, last) == ((1, 1), (2, 1), (1, 0))
+    assert isinstance(conflict, VersionConflict)
+    assert (conflict.kind, conflict.key) == ("state", "a")
+    assert [record.key for record in await store.scan("state", limit=9)] == ["b"]
     await store.close()
 
 

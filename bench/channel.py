@@ -136,6 +136,8 @@ class Channel:
     ) -> None:
         loop = asyncio.get_running_loop()
         conversation = f"c{next(self._numbers)}"
+        # All beginning at once would be a load of its own.
+        await asyncio.sleep(at - loop.time())
         for text in peer.opening:
             await self._turn(peer, conversation, text, expected="")
         while at < until:

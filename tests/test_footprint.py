@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from skills_host.cli.serve import YOUNG
 from skills_host.lab.world import toml_of
 from tests.cli.test_commands import tables
 
@@ -19,11 +20,12 @@ NOT_ASKED_FOR = (
 )
 # The command as it is installed, which tells of itself when it has ended.
 COMMAND = """
-import atexit, json, sys
+import atexit, gc, json, sys
 from skills_host.cli import main
 
 def told():
-    print(json.dumps({"modules": sorted(sys.modules)}))
+    state = {"frozen": gc.get_freeze_count(), "young": gc.get_threshold()[0]}
+    print(json.dumps({"modules": sorted(sys.modules), **state}))
 
 atexit.register(told)
 main()
@@ -54,10 +56,22 @@ def served(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_root_carries_only_what_serves_it(tmp_path: Path) -> None:
-    modules = set(served(tmp_path)["modules"])
+    """And what it carries is kept out of collections of garbage."""
+    found = served(tmp_path)
+    modules = set(found["modules"])
 
     assert {"skills_host.web.messages", "skills_host.web.skills"} <= modules
     assert not modules.intersection(NOT_ASKED_FOR)
+    assert found["frozen"] > 10_000
+    assert found["young"] == YOUNG
+
+
+def test_a_process_that_imports_a_host_collects_garbage_as_before() -> None:
+    tell = "import gc; print(gc.get_freeze_count(), gc.get_threshold(), gc.isenabled())"
+    codes = (tell, f"import skills_host.app, skills_host.cli.run; {tell}")
+    told = [subprocess.check_output([sys.executable, "-c", code]) for code in codes]
+
+    assert told[0] == told[1]
 
 
 def test_a_root_carries_what_its_settings_ask_for(tmp_path: Path) -> None:

@@ -68,6 +68,20 @@ def test_a_bad_manifest_is_refused_with_its_findings(folder: Path) -> None:
     assert "/endpoints/0/endpointUrl (line 1, column" in result.stderr
 
 
+def test_language_files_of_a_manifest_in_a_file_are_not_there_and_that_is_said(
+    folder: Path,
+) -> None:
+    """When it is sent in, and to whoever looks at it before they approve."""
+    models = {
+        "en": [{"name": "e", "contentType": "application/lu", "url": "https://e.example/e.lu"}]
+    }
+    write(folder, manifest(dispatchModels={"languages": models}))
+    warning = "warning SKM214 /dispatchModels/languages: "
+
+    assert warning in said("skill", "add", "echo.json").stdout
+    assert warning in said("skill", "show", "echo").stdout
+
+
 def test_a_file_that_is_not_there_is_a_usage_error(folder: Path) -> None:
     said("skill", "add", "nothing.json", status=Exit.USAGE)
 

@@ -69,6 +69,20 @@ def test_the_defaults_of_the_built_in_engine(
     assert false <= 0.02
 
 
+@pytest.mark.ml
+def test_the_defaults_of_the_trained_engine() -> None:
+    """They route less than the built-in one's, and what they route is seldom wrong."""
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install -e '.[ml]'")
+    found = asked("sklearn", utterances("training.tsv"), utterances("held_out.tsv"))
+    usual = ExamplesSettings(engine="sklearn").bars()
+    coverage, precision, false = figures(found, usual.threshold, usual.margin)
+
+    assert accuracy(found) >= 0.75
+    assert coverage >= 0.35
+    assert precision >= 0.95
+    assert false <= 0.02
+
+
 def test_the_very_words_of_an_example_are_sure_and_several_alike_are_surer_than_one() -> None:
     examples = [
         ("trips", "", "book a flight to Oslo"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skills_host.bot.turn import Place
 from skills_host.consumer.registry.compile import Skill
@@ -12,7 +12,7 @@ from skills_host.settings import Delivery
 from skills_host.store.records import NEW
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["Card", "Floor", "Patience", "SkillConversation"]
+__all__ = ["Card", "Floor", "Patience", "SkillConversation", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class SkillConversation:
     `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
     `delivery` is known only where the floor was just given. `ending` is the code with which the
     host ends it, from when that is decided until everybody is told. Where it was just ended, `said`
-    is the last message that it got, `tried` who else had declined that, and `resumes` the skill
-    that has the floor again.
+    is the last message that it got, and `tried` who else had declined that. `resumes` is the skill
+    that has the floor again, after `turns` messages, until that was let ask once more.
     """
 
     handle: str
@@ -38,6 +38,7 @@ class SkillConversation:
     said: str = ""
     tried: tuple[str, ...] = ()
     resumes: str = ""
+    turns: int = 0
 
     def encode(self) -> bytes:
         """The conversation as it is stored, under its handle."""
@@ -50,6 +51,7 @@ class SkillConversation:
             "since": self.since,
             "closed": self.closed,
             "ending": self.ending,
+            "resumes": [self.resumes, self.turns],
             "hops": self.place.hops,
         }
         members = {name: encode(value) for name, value in texts.items()}
@@ -61,6 +63,7 @@ class SkillConversation:
         members = decode_members(body)
         reference = ConversationReference.parse(members.pop("reference"))
         stored = {name: decode(raw) for name, raw in members.items()}
+        resumes, turns = stored.get("resumes", ("", 0))
         return cls(
             handle,
             stored["skill"],
@@ -70,7 +73,19 @@ class SkillConversation:
             stored["since"],
             stored["closed"],
             stored.get("ending", ""),
+            resumes=resumes,
+            turns=turns,
         )
+
+
+def left(conversation: SkillConversation, session: Session) -> SkillConversation:
+    """A conversation that ends, with what its session knew of it. Pure."""
+    active = session.active
+    if active is None or active.handle != conversation.handle:
+        return conversation
+    known = replace(conversation, said=active.said, tried=active.tried)
+    back = session.waiting[-1] if session.waiting else None
+    return known if back is None else replace(known, resumes=back.skill, turns=back.turns)
 
 
 @dataclass(frozen=True, slots=True)

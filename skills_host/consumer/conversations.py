@@ -14,7 +14,7 @@ from skills_host.addressing import joined_key
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
 from skills_host.bot.turn import Place
-from skills_host.consumer.conversation import Card, Floor, Patience, SkillConversation
+from skills_host.consumer.conversation import Card, Floor, Patience, SkillConversation, left
 from skills_host.consumer.handle import check_handle, is_handle, new_handle
 from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
@@ -45,6 +45,7 @@ SENT = "sent"
 ATTEMPTS = 5
 GRACE = 3600.0  # seconds for which a conversation whose time is over waits for a host to end it
 TELLING = 30.0  # seconds after which another process tells of an end
+ASKING = 60.0  # seconds that a skill may take to ask again, if it has no deadline of its own
 SPOKEN = 1000  # activities of a conversation that are looked through at once
 
 
@@ -275,12 +276,18 @@ class Conversations:
         return await self.last_spoken(handle) >= since
 
     async def end(
-        self, session: str, handle: str, *, also: Iterable[Change] = (), ending: str = ""
+        self,
+        session: str,
+        handle: str,
+        *,
+        also: Iterable[Change] = (),
+        ending: str = "",
+        asks: bool = False,
     ) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before.
 
-        `also` is written with it. Where the host ends it with the code `ending`, it is due again
-        until `all_told`.
+        `also` is written with it. It is due until `all_told` if a skill that waited `asks` again,
+        or the host ends it with the code `ending`.
         """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
@@ -292,18 +299,19 @@ class Conversations:
             if conversation.closed:
                 return None
             floor = _floor(session, records.get(keys[1]))
-            closed = self._closed(replace(conversation, ending=ending), record, floor)
+            known = left(conversation, floor.session)
+            kept = replace(known if asks or ending else conversation, ending=ending)
             try:
-                await self._store.write([*closed, *also])
+                await self._store.write([*self._closed(kept, record, floor), *also])
             except VersionConflict:
                 continue
-            return _left(conversation, floor.session)
+            return known
         raise VersionConflict(KIND, handle)
 
     async def all_told(self, conversation: SkillConversation) -> None:
-        """Take note that everybody knows of an end that the host made."""
+        """Take note that everybody knows of an end, and whoever waited for it was let ask."""
         until = self._now() + self._lifetime
-        body = replace(conversation, closed=True, ending="").encode()
+        body = replace(conversation, closed=True, ending="", resumes="").encode()
         app_id = conversation.skill_app_id
         await self._store.write([Put(KIND, conversation.handle, body, owner=app_id, expires=until)])
 
@@ -321,9 +329,11 @@ class Conversations:
     def _closed(
         self, conversation: SkillConversation, record: Record, floor: Floor
     ) -> list[Change]:
-        until = self._kept(*([conversation.skill] if conversation.ending else []))
-        body = replace(conversation, closed=True).encode()
-        due = self._now() + TELLING if conversation.ending else None
+        body, due, until = replace(conversation, closed=True).encode(), None, self._kept()
+        if conversation.ending or conversation.resumes:
+            due, until = self._now() + TELLING, self._kept(conversation.skill)
+        if (back := self._skills().get(conversation.resumes)) is not None:
+            due = self._now() + TELLING + (back.seconds or ASKING)
         changes: list[Change] = [
             Put(
                 KIND,
@@ -342,10 +352,7 @@ class Conversations:
         return changes
 
     def _kept(self, *skills: str) -> float:
-        """Until when something is kept, for as long as any of the skills may have the floor.
-
-        A conversation that is forgotten before its time is over could not be ended.
-        """
+        """Until when something is kept: what is forgotten earlier could not be ended in time."""
         registered = self._skills()
         longest = (self._patience.of(registered.get(name)).total + GRACE for name in skills)
         return self._now() + max((self._lifetime, *longest))
@@ -383,15 +390,6 @@ def _owned_key(conversation: SkillConversation) -> str:
         tenant.lower() if isinstance(tenant, str) else "",
         conversation.handle,
     )
-
-
-def _left(conversation: SkillConversation, session: Session) -> SkillConversation:
-    """A conversation that ends, with what its session knew of it."""
-    active = session.active
-    if active is None or active.handle != conversation.handle:
-        return conversation
-    back = session.waiting[-1].skill if session.waiting else ""
-    return replace(conversation, said=active.said, tried=active.tried, resumes=back)
 
 
 def _floor(key: str, record: Record | None) -> Floor:

@@ -198,16 +198,17 @@ class Deliveries:
         await self.back(turn, conversation)
 
     async def back(self, turn: Turn, conversation: SkillConversation) -> None:
-        """Let the skill that has the floor again after an end ask its question once more."""
+        """Let the skill that has the floor again after an end ask, if nobody spoke to it yet."""
         skill = self._skills().get(conversation.resumes)
         if skill is None:
             return
         floor = await self._conversations.floor(turn.session)
-        if floor.session.active is None or floor.session.active.skill != skill.name:
-            return
-        with suppress(FloorChanged):
-            asks = turn.as_said(Activity.make("event", name="repromptDialog"))
-            await self.forward(turn, skill, floor, asks)
+        active = floor.session.active
+        if active and (active.skill, active.turns) == (skill.name, conversation.turns):
+            with suppress(FloorChanged):
+                asks = turn.as_said(Activity.make("event", name="repromptDialog"))
+                await self.forward(turn, skill, floor, asks)
+        await self._conversations.all_told(conversation)
 
     async def _told_end(self, turn: Turn) -> None:
         handled = await self._bot.handled(turn)
@@ -220,10 +221,7 @@ class Deliveries:
     async def synthetic_end(
         self, turn: Turn, skill: str, code: str, *, climbs: bool = False
     ) -> None:
-        """The end that a skill did not send, as the root's bot gets to see it.
-
-        If it `climbs`, it is passed on as in `ended`.
-        """
+        """The end that a skill did not send, for the root's bot; if it `climbs`, as in `ended`."""
         with turn.about(end_of_conversation(code=code), skill):
             if not await self._bot.handled(turn) and climbs:
                 await pass_on(turn)
@@ -327,7 +325,9 @@ class Deliveries:
         if end is None:
             return
         noted = [turn.effects.begun(replace(call, failed=DECLINED))] if is_decline(end) else []
-        ended = await self._conversations.end(turn.session, conversation.handle, also=noted)
+        ended = await self._conversations.end(
+            turn.session, conversation.handle, also=noted, asks=True
+        )
         if ended is not None:
             with turn.about(end, conversation.skill):
                 await self.ended(turn, ended)
@@ -347,7 +347,9 @@ class Deliveries:
         log_failure(skill, failure)
         code = END_CODES.get(failure.code, "channelFailed")
         failed = turn.effects.begun(replace(call, failed=code))
-        ended = await self._conversations.end(turn.session, conversation.handle, also=[failed])
+        ended = await self._conversations.end(
+            turn.session, conversation.handle, also=[failed], asks=True
+        )
         if ended is None:
             return
         if code != "channelFailed":

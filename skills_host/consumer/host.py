@@ -195,7 +195,10 @@ class SkillHost:
     async def _end(self, callback: _Callback) -> None:
         conversation, identity = callback.conversation, callback.identity
         ended = await self._conversations.end(
-            conversation.place.session, conversation.handle, also=self._noted(callback, "")
+            conversation.place.session,
+            conversation.handle,
+            also=self._noted(callback, ""),
+            asks=True,
         )
         if ended is None:
             raise UnknownConversation(code="conversation-ended")

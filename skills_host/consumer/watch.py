@@ -88,6 +88,9 @@ class Ender:
 
     async def look_at(self, conversation: SkillConversation, record: Record) -> None:
         """End a conversation that is due, unless its skill has spoken meanwhile."""
+        if conversation.closed and not conversation.ending:
+            await self._asks(conversation)
+            return
         code = conversation.ending or SILENT
         if not conversation.closed:
             if not conversation.ending and (later := await self._later(conversation)):
@@ -108,6 +111,18 @@ class Ender:
             guarded=True,
         )
         await self._conversations.all_told(conversation)
+
+    async def _asks(self, conversation: SkillConversation) -> None:
+        """Let the skill that waited for an end ask: who was to do so has died, maybe at it."""
+        # Noted first, so that it is asked once more, and not again and again.
+        await self._conversations.all_told(conversation)
+        await self._adapter.continue_conversation(
+            conversation.place,
+            partial(self._deliveries.back, conversation=conversation),
+            speaker=conversation.skill,
+            key=joined_key("asks", conversation.handle),
+            guarded=True,
+        )
 
     async def _later(self, conversation: SkillConversation) -> float | None:
         """When to look again; None if the time is over."""

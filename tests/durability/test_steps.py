@@ -8,12 +8,14 @@ the same store is alive.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 import skills_host.app
+import skills_host.consumer.conversations
 from skills_host import Bot, Turn
 from skills_host.errors import TransportFailed
 from skills_host.store.sqlite import SqliteStore
@@ -115,6 +117,21 @@ class Counting(Bot):
             await turn.end()
 
 
+class Asking(Bot):
+    """A skill that asks, and asks again when it has the floor once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_message(self._ask)
+        self.on_event("repromptDialog")(self._ask_again)
+
+    async def _ask(self, turn: Turn) -> None:
+        await turn.send("What?")
+
+    async def _ask_again(self, turn: Turn) -> None:
+        await turn.send("As I said: what?")
+
+
 @pytest.fixture
 async def fleet(
     empty_town: Town, monkeypatch: pytest.MonkeyPatch
@@ -123,12 +140,15 @@ async def fleet(
     monkeypatch.setattr(skills_host.app, "ROUND_SECONDS", 0.02)
     started: list[Mortal] = []
 
-    async def start(**echo: Any) -> tuple[Mortal, Counting]:
+    async def start(
+        booking: Mapping[str, Any] = MappingProxyType({}), **echo: Any
+    ) -> tuple[Mortal, Counting]:
         mortal, skill = Mortal(empty_town, monkeypatch), Counting()
         started.append(mortal)
         await empty_town.start_skill("echo", skill)
-        await empty_town.start_root(limits=LIMITS, echo=echo, send=mortal.send)
-        await empty_town.start_root(limits=LIMITS, echo=echo, base=REPLICA)
+        await empty_town.start_skill("booking", Asking())
+        await empty_town.start_root(limits=LIMITS, echo=echo, booking=booking, send=mortal.send)
+        await empty_town.start_root(limits=LIMITS, echo=echo, booking=booking, base=REPLICA)
         empty_town.send.faults[ROOT] = mortal.to_root
         return mortal, skill
 
@@ -201,3 +221,39 @@ async def test_a_skill_that_must_not_get_it_twice_gets_it_once_at_most(
     assert said.count("heard hello") + is_told == 1
     assert skill.heard.count("hello") <= 1
     assert said[-1] == "heard echo again"
+
+
+BACK = {
+    "normal": [*STEPS["normal"], "write", "send", "send", "write", "write", "write"],
+    "expectReplies": [*STEPS["expectReplies"], "write", "send", "send", "write", "write"],
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("delivery", "n"), [(name, n) for name, steps in BACK.items() for n in range(len(steps))]
+)
+async def test_whenever_the_root_dies_a_skill_that_waited_asks_again(
+    empty_town: Town, fleet: Any, monkeypatch: pytest.MonkeyPatch, delivery: str, n: int, when: str
+) -> None:
+    """Once, or twice where nobody knows whether it did."""
+    conversations = skills_host.consumer.conversations
+    monkeypatch.setattr(conversations, "TELLING", 0.2)
+    monkeypatch.setattr(conversations, "ASKING", 0.2)
+    modes = {} if delivery == "normal" else EXPECT_REPLIES
+    mortal, _ = await fleet(booking={"suspend": True, **modes}, **SAFE, **modes)
+    await delivered(empty_town, "booking")
+    await delivered(empty_town, "@echo hello")
+    mortal.is_counting = True
+    mortal.dies_at = f"{when} {n + 1} {BACK[delivery][n]}"
+    await delivered(empty_town, "end")
+    mortal.is_counting = False
+    said = await empty_town.heard(4)
+
+    assert mortal.died.is_set(), mortal.steps
+    assert said[:3] == ["What?", "heard hello", "heard end"]
+    assert set(said[3:]) == {"As I said: what?"}
+    await delivered(empty_town, "go on")
+    said = empty_town.said()
+    assert said[-1] == "What?"
+    assert 1 <= said.count("As I said: what?") <= 2

@@ -8,8 +8,8 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skills_host.errors import StoreFailed, VersionConflict
@@ -42,7 +42,11 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, *, check: Callable[[], None]) -> None:
         self._connection = connection
         self._check = check
-        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._queue: deque[_Unit] = deque()
+        # One for each pass of an event loop that has queued something; False ends the thread.
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # The loop that is going to wake the thread when its pass is over.
+        self._waking: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -52,26 +56,36 @@ class Writer:
         It raises the unit's `VersionConflict`, or `StoreFailed` where the batch was not kept. The
         caller sees to it that nothing is submitted once `stop` was called.
         """
-        future: Future = asyncio.get_running_loop().create_future()
-        self._queue.put(_Unit(work, future))
+        loop = asyncio.get_running_loop()
+        future: Future = loop.create_future()
+        self._queue.append(_Unit(work, future))
+        if self._waking is not loop:
+            # After this pass of the loop: what else is written in it is in the same commit.
+            self._waking = loop
+            loop.call_soon(self._wake)
         return future
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread and close the connection."""
-        self._queue.put(None)
+        self._wakes.put(False)
         self._thread.join()
 
+    def _wake(self) -> None:
+        self._waking = None
+        if self._queue:
+            self._wakes.put(True)
+
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first, *self._queued()]
-            _answer(batch, self._committed(batch))
+        while self._wakes.get():
+            self._write()
+        # Nothing is queued any more, but what was may have had no wake yet.
+        self._write()
         self._connection.close()
 
-    def _queued(self) -> Iterator[_Unit]:
-        with contextlib.suppress(queue.Empty):
-            while (unit := self._queue.get_nowait()) is not None:
-                yield unit
-            self._queue.put(None)  # for `_run`, after this batch
+    def _write(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            _answer(batch, self._committed(batch))
 
     def _committed(self, batch: Sequence[_Unit]) -> list[Outcome]:
         try:

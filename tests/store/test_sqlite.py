@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,28 @@ async def test_commits_wait_for_the_disk(store: SqliteStore, other: sqlite3.Conn
 
     assert writing.execute("PRAGMA synchronous").fetchone() == (2,)
     assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_what_is_written_in_one_pass_of_the_loop_is_one_commit(store: SqliteStore) -> None:
+    assert store._writer is not None
+    commands: list[str] = []
+    store._writer._connection.set_trace_callback(commands.append)
+    queued = []
+    for _ in range(5):
+        queued.append(store._writer.submit(lambda connection: (7,)))
+        time.sleep(0.01)  # noqa: ASYNC251 - the thread could begin, while the loop's pass goes on
+
+    assert await asyncio.gather(*queued) == [(7,)] * 5
+    assert commands.count("COMMIT") == 1
+
+
+async def test_what_is_queued_when_the_thread_is_ended_is_written(store: SqliteStore) -> None:
+    assert store._writer is not None
+    queued = store._writer.submit(lambda connection: (7,))
+    store._writer.stop()
+
+    async with asyncio.timeout(5):
+        assert await queued == (7,)
 
 
 async def test_writes_survive_a_new_store(path: Path) -> None:

@@ -27,6 +27,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from bench.decisions import decisions
 from bench.idle import settings
 from bench.processes import free_port, new_loop
 from skills_host import wire
@@ -193,6 +194,14 @@ async def tokens() -> list[Figure]:
     ]
 
 
+async def routes() -> list[Figure]:
+    """What is decided about a message among five skills, by the way that it goes."""
+    return [
+        Figure(f"route: {way}", await timed_async(decided, times=500))
+        for way, decided in (await decisions()).items()
+    ]
+
+
 async def handles_and_store(folder: Path) -> list[Figure]:
     """Handles, and the store's operations one by one: each waits for the disk."""
     store = SqliteStore(folder / "micro.db")
@@ -338,7 +347,8 @@ def shown(figures: Sequence[Figure]) -> str:
 async def measured(folder: Path) -> list[Figure]:
     """All figures of this process."""
     gc.collect()
-    return [*activities(), *await tokens(), *await handles_and_store(folder)]
+    figures = [*activities(), *await tokens(), *await routes()]
+    return [*figures, *await handles_and_store(folder)]
 
 
 def main() -> None:

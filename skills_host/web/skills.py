@@ -25,6 +25,8 @@ from skills_host.wire import encode
 __all__ = ["Asked", "operation_at", "page_of", "skill_host"]
 
 BASE = "/api/skills"
+_ID = b"{}"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _PAGE_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"]
 
@@ -50,6 +52,10 @@ ROUTES: dict[tuple[str, ...], dict[str, Operation]] = {
     ("attachments", "{}"): {"GET": Operation.ATTACHMENT},
     ("attachments", "{}", "views", "{}"): {"GET": Operation.ATTACHMENT_VIEW},
 }
+# By their number of parts, as they are in a raw path.
+_SHAPES: dict[int, list[tuple[tuple[bytes, ...], dict[str, Operation]]]] = {}
+for _route, _methods in ROUTES.items():
+    _SHAPES.setdefault(len(_route), []).append((tuple(map(str.encode, _route)), _methods))
 PAGED = frozenset({Operation.PAGED_MEMBERS, Operation.LIST})
 PAGE_SIZE = 500
 QUERY_FIELDS = 16
@@ -85,15 +91,16 @@ def operation_at(method: str, raw_path: bytes) -> Asked:
     # Clients put a slash between the serviceUrl and the rest, whether or not it ends in one.
     parts = raw_path.strip(b"/").split(b"/")
     rest = parts[1:]
-    fitting = [route for route in ROUTES if _fits(route, rest)] if parts[0] == b"v3" else []
+    shapes = _SHAPES.get(len(rest), []) if parts[0] == b"v3" else []
+    fitting = [(route, methods) for route, methods in shapes if _fits(route, rest)]
     if not fitting:
         raise SkillsHostError(code="not-found")
-    for route in fitting:
+    for route, methods in fitting:
         # `…/activities/history` is an id for every method but POST.
-        if method in ROUTES[route]:
-            ids = (part for word, part in zip(route, rest, strict=True) if word == "{}")
-            return Asked(ROUTES[route][method], tuple(map(_id, ids)))
-    raise WrongMethod(method for route in fitting for method in ROUTES[route])
+        if method in methods:
+            ids = [part for word, part in zip(route, rest, strict=True) if word == _ID]
+            return Asked(methods[method], tuple(map(_id, ids)))
+    raise WrongMethod(method for _, methods in fitting for method in methods)
 
 
 def page_of(query: bytes) -> Page:
@@ -109,15 +116,13 @@ def page_of(query: bytes) -> Page:
     size, token = given.get("pageSize", ""), given.get("continuationToken", "")
     if size and not _PAGE_SIZE.fullmatch(size):
         raise BadInput("pageSize is not a number from 1", code="bad-query")
-    if len(token) > TOKEN_CHARACTERS or any(map(_is_control, token)):
+    if len(token) > TOKEN_CHARACTERS or _CONTROLS.search(token):
         raise BadInput("continuationToken is too long or has controls", code="bad-query")
     return Page(min(int(size), PAGE_SIZE) if size else None, token)
 
 
-def _fits(route: tuple[str, ...], rest: list[bytes]) -> bool:
-    return len(route) == len(rest) and all(
-        word in ("{}", part.decode("latin-1")) for word, part in zip(route, rest, strict=True)
-    )
+def _fits(route: tuple[bytes, ...], rest: list[bytes]) -> bool:
+    return all([word in (_ID, part) for word, part in zip(route, rest, strict=True)])
 
 
 def _id(part: bytes) -> str:
@@ -125,13 +130,9 @@ def _id(part: bytes) -> str:
         text = unquote_to_bytes(part).decode("utf-8")
     except UnicodeDecodeError:
         raise BadInput("an id in the path is not UTF-8", code="bad-id") from None
-    if not 0 < len(text) <= ID_CHARACTERS or any(map(_is_control, text)):
+    if not 0 < len(text) <= ID_CHARACTERS or _CONTROLS.search(text):
         raise BadInput("an id in the path is empty, too long or has controls", code="bad-id")
     return text
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or character == "\x7f"
 
 
 def skill_host(

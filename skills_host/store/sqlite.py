@@ -24,6 +24,7 @@ from skills_host.store.database import (
     check_schema,
     connect_for_reading,
     connect_for_writing,
+    failed,
     translated,
 )
 from skills_host.store.records import (
@@ -187,10 +188,13 @@ class SqliteStore:
         self._select("SELECT at FROM probe", [])
 
     def _select(self, statement: str, values: Sequence[str | bytes | float]) -> list[Any]:
-        with self._lock, translated():
+        with self._lock:
             if self._reader is None:
                 raise StoreFailed("the store is not open")
-            return self._reader.execute(statement, values).fetchall()
+            try:
+                return self._reader.execute(statement, values).fetchall()
+            except sqlite3.Error as exc:
+                raise failed(exc) from exc
 
     def _submit(self, work: Work) -> asyncio.Future[tuple[int, ...]]:
         # Under the lock, so that nothing is queued behind the writer's last batch.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from skills_host.activity import Activity
+from skills_host.bot.tasks import ended
 from skills_host.errors import SkillFailed
 
 __all__ = ["Heard", "OpenCalls", "Relays"]
@@ -53,7 +54,7 @@ class OpenCalls:
             while (reply := await said.get()) is not None and not task.cancelling():
                 await heard(reply)
                 said.task_done()
-            await asyncio.wait({task})
+            await ended(task)
         finally:
             task.cancel()
             tasks.discard(task)

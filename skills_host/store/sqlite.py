@@ -73,6 +73,14 @@ KEEP = (
     " stream = coalesce(excluded.stream, stream), n = coalesce(excluded.n, n),"
     " body = excluded.body"
 )
+# Where no version is expected, the one that is there need not be asked for first.
+REPLACE = (
+    "INSERT INTO records (kind, key, version, owner, expires, due, body)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET"
+    " version = iif(expires IS NULL OR expires > ?, version + 1, 1),"
+    " owner = excluded.owner, expires = excluded.expires, due = excluded.due,"
+    " body = excluded.body RETURNING version"
+)
 DELETE = "DELETE FROM records WHERE kind = ? AND key = ?"
 EXPIRE = (
     "DELETE FROM records WHERE rowid IN"
@@ -235,38 +243,48 @@ def _write(
 ) -> tuple[int, ...]:
     at = now()
     # Every expectation before the first change: a unit that conflicts leaves nothing to undo.
-    numbers = [_checked(connection, change, now=at) for change in changes]
-    for change, number in zip(changes, numbers, strict=True):
-        _make(connection, change, number)
-    return tuple(numbers)
+    found = [_found(connection, change, now=at) for change in changes]
+    pairs = zip(changes, found, strict=True)
+    return tuple(_made(connection, change, version, now=at) for change, version in pairs)
 
 
-def _checked(connection: sqlite3.Connection, change: Change, *, now: float) -> int:
-    """The number that the change will return; `VersionConflict` if its expectation fails."""
+def _found(connection: sqlite3.Connection, change: Change, *, now: float) -> int:
+    """The version, or the last number, that is there; `VersionConflict` if another is expected.
+
+    0 where it is neither expected nor needed.
+    """
+    if change.expects is ANY and not isinstance(change, Append):
+        return 0
     statement = LAST if isinstance(change, Append) else VERSION
     row = connection.execute(statement, (change.kind, change.key, now)).fetchone()
     found: int = row[0] if row is not None else 0
     if change.expects is not ANY and change.expects != found:
         raise VersionConflict(change.kind, change.key)
+    return found
+
+
+def _made(connection: sqlite3.Connection, change: Change, found: int, *, now: float) -> int:
+    """Make a change whose expectation holds; the number that it returns."""
     match change:
-        case Delete():
-            return 0
         case Check():
             return found
-    return found + 1
-
-
-def _make(connection: sqlite3.Connection, change: Change, number: int) -> None:
-    match change:
         case Delete():
             connection.execute(DELETE, (change.kind, change.key))
+            return 0
         case Append():
-            key = element_key(change.key, number)
+            key, number = element_key(change.key, found + 1), found + 1
             element = (change.owner, change.expires, None, change.key, number)
             connection.execute(KEEP, (change.kind, key, 1, *element, change.body))
+            return number
+        case Put(expects=None):
+            kept = (change.owner, change.expires, change.due, change.body)
+            # To its end: a statement that still runs would keep the batch from its commit.
+            ((version,),) = connection.execute(REPLACE, (change.kind, change.key, *kept, now))
+            return int(version)
         case Put():
-            record = (change.owner, change.expires, change.due, None, None)
-            connection.execute(KEEP, (change.kind, change.key, number, *record, change.body))
+            record = (change.owner, change.expires, change.due, None, None, change.body)
+            connection.execute(KEEP, (change.kind, change.key, found + 1, *record))
+            return found + 1
 
 
 def _claim(

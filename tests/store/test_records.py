@@ -9,6 +9,7 @@ import pytest
 
 from skills_host.errors import StoreFailed, VersionConflict
 from skills_host.store.records import (
+    ANY,
     NEW,
     Append,
     Delete,
@@ -264,10 +265,13 @@ async def test_streams_with_similar_names_are_apart(store: Store, other: str) ->
     assert await store.write([Append("log", other, b"2", expects=1)]) == (2,)
 
 
-async def test_an_element_that_is_put_again_keeps_its_place(store: Store) -> None:
+@pytest.mark.parametrize("expects", [1, ANY])
+async def test_an_element_that_is_put_again_keeps_its_place(
+    store: Store, expects: int | None
+) -> None:
     await store.write([Append("log", "a", b"1")])
 
-    assert await store.write([Put("log", element_key("a", 1), b"2", expects=1)]) == (2,)
+    assert await store.write([Put("log", element_key("a", 1), b"2", expects=expects)]) == (2,)
     assert await store.write([Append("log", "a", b"3", expects=1)]) == (2,)
 
 
@@ -286,14 +290,17 @@ async def test_a_number_inside_a_stream_is_not_given_again(store: Store) -> None
     assert await store.write([Append("log", "a", b"3")]) == (3,)
 
 
-async def test_an_expired_record_counts_as_absent(store: Store, clock: Clock) -> None:
+@pytest.mark.parametrize("expects", [NEW, ANY])
+async def test_an_expired_record_counts_as_absent(
+    store: Store, clock: Clock, expects: int | None
+) -> None:
     await store.write([Put("state", "a", b"1", expires=1010.0)])
     await store.write([Append("log", "a", b"1", expires=1010.0)])
     clock.at = 1010.0
 
     assert await store.read([("state", "a"), ("log", element_key("a", 1))]) == {}
-    assert await store.write([Put("state", "a", b"2", expects=NEW)]) == (1,)
-    assert await store.write([Append("log", "a", b"2", expects=NEW)]) == (1,)
+    assert await store.write([Put("state", "a", b"2", expects=expects)]) == (1,)
+    assert await store.write([Append("log", "a", b"2", expects=expects)]) == (1,)
 
 
 async def test_a_put_renews_the_expiry(store: Store, clock: Clock) -> None:

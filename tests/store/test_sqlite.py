@@ -15,7 +15,7 @@ import pytest
 
 from skills_host.errors import SettingsError, StoreFailed, VersionConflict
 from skills_host.store.address import store_from_url
-from skills_host.store.records import NEW, Append, Put
+from skills_host.store.records import NEW, Append, Delete, Put
 from skills_host.store.sqlite import SqliteStore
 
 ONE_PROCESS = """
@@ -105,6 +105,16 @@ async def test_what_is_queued_when_the_thread_is_ended_is_written(store: SqliteS
 
     async with asyncio.timeout(5):
         assert await queued == (7,)
+
+
+async def test_what_expects_nothing_is_one_statement(store: SqliteStore) -> None:
+    assert store._writer is not None
+    await store.write([Put("state", "a", b"1")])
+    commands: list[str] = []
+    store._writer._connection.set_trace_callback(commands.append)
+    await store.write([Put("state", "a", b"2"), Delete("state", "b")])
+
+    assert [command.split()[0] for command in commands] == ["BEGIN", "INSERT", "DELETE", "COMMIT"]
 
 
 async def test_writes_survive_a_new_store(path: Path) -> None:

@@ -102,6 +102,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a language file leads to one that is not beside it, which is not read",
             "put it into the same folder, and name it without one",
         ),
+        "SKM216": Code(
+            _WARNING,
+            "a language file leads to more than 20 others, or over more than 3: not all are read",
+            "put what they say into fewer files",
+        ),
         # Endpoints
         "SKM301": Code(_ERROR, "the manifest has no endpoint", "add one"),
         "SKM302": Code(_ERROR, "an app id is a GUID", "copy it from the app registration"),

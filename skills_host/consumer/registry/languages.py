@@ -27,7 +27,8 @@ class LanguageFiles:
     """Fetches the language files of one manifest, which is at `url`.
 
     What such a file imports or refers to is fetched only from its own folder; what is elsewhere is
-    left out, and noted (`SKM215`). Every file goes through the same `Fetcher`.
+    left out, and noted (`SKM215`), and so is what is too much (`SKM216`). Every file goes through
+    the same `Fetcher`.
     """
 
     def __init__(self, fetcher: Fetcher, *, url: str) -> None:
@@ -58,6 +59,8 @@ class LanguageFiles:
                 for at in level
                 for name in await self._new(at, pointer, seen)
             ]
+        beyond = [name for at in level for name in await self._new(at, pointer, seen)]
+        self._leave(beyond[:1], pointer)
 
     async def _new(self, at: Fetched, pointer: str, seen: set[str]) -> Sequence[str]:
         """The names of the files that one leads to for the first time."""
@@ -65,14 +68,22 @@ class LanguageFiles:
         # In a thread: it may be two megabytes, and turns go on meanwhile.
         for link in await asyncio.to_thread(linked, at.body):
             name = link.removeprefix("./")
-            if name in seen or len(seen) == IMPORTS:
+            if name in seen:
                 continue
+            if len(seen) == IMPORTS:
+                self._leave([name], pointer)
+                break
             seen.add(name)
             if NAME.fullmatch(link):
                 new.append(name)
             else:
                 self._notes.append(note_of("SKM215", pointer, link[:100]))
         return new
+
+    def _leave(self, names: Sequence[str], pointer: str) -> None:
+        """Note that a file leads to too much, once; `names` has the first that is not read."""
+        if not any((note.code, note.pointer) == ("SKM216", pointer) for note in self._notes):
+            self._notes += [note_of("SKM216", pointer, name[:100]) for name in names]
 
     async def _beside(self, name: str, at: Fetched, file: LanguageFile) -> Fetched:
         found = await self._fetched(name, at.url)

@@ -16,7 +16,7 @@ from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.bundle import bundle_of, submissions_in
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.live import LiveCatalogue
-from skills_host.consumer.registry.records import Trust
+from skills_host.consumer.registry.records import Revision, Trust
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.errors import RegistryRefused, TransportFailed
@@ -220,19 +220,42 @@ async def test_a_file_that_is_imported_and_gone_is_refused_like_any_other(store:
     assert refused.value.code == "bad-status"
 
 
-async def test_imports_deeper_than_three_are_not_followed(store: Store) -> None:
+def left_out(revision: Revision) -> list[tuple[str, str]]:
+    """(pointer, first file) of what was too much for a language file."""
+    notes = [note for note in revision.findings if note.code == "SKM216"]
+    return [(note.pointer, note.message.rpartition(": ")[2]) for note in notes]
+
+
+async def test_imports_deeper_than_three_are_not_followed_and_that_is_said(store: Store) -> None:
     deep = [text(f"[import](d{n}.lu)".encode()) for n in range(9)]
-    async with registered(store, answer(dispatchModels=MODELS), *deep) as (_, _published, at):
-        assert len(at.heads) == 1 + 4
+    async with registered(store, answer(dispatchModels=MODELS), *deep) as (registry, _, at):
+        (revision,) = (await registry.show("echo"))[1]
+
+    assert len(at.heads) == 1 + 4
+    assert left_out(revision) == [("/dispatchModels/languages/en/0", "d3.lu")]
 
 
-async def test_so_many_imports_of_one_file_are_followed(store: Store) -> None:
-    wide = text("".join(f"[import](w{n}.lu)\n" for n in range(40)).encode())
+@pytest.mark.parametrize(("links", "said"), [(20, []), (21, ["w20.lu"]), (40, ["w20.lu"])])
+async def test_so_many_imports_of_one_file_are_followed_and_that_is_said(
+    store: Store, links: int, said: list[str]
+) -> None:
+    """Once, whatever is left out; what has been read already is not."""
+    wide = text("".join(f"[import](w{n}.lu)\n" for n in range(links)).encode())
+    again = text(b"[import](w0.lu)\n# X\n- x")
     named = answer(dispatchModels=MODELS)
-    async with registered(store, named, wide, text(b"# X\n- x")) as (registry, _, at):
+    async with registered(store, named, wide, again) as (registry, _, at):
         (revision,) = (await registry.show("echo"))[1]
 
     assert len(revision.languages) == len(at.heads) - 1 == 1 + 20
+    assert [name for _, name in left_out(revision)] == said
+
+
+async def test_three_steps_back_to_where_it_began_leave_nothing_out(store: Store) -> None:
+    ring = [text(f"[import](d{n}.lu)".encode()) for n in (0, 1, 2, 0)]
+    async with registered(store, answer(dispatchModels=MODELS), *ring) as (registry, _, at):
+        (revision,) = (await registry.show("echo"))[1]
+
+    assert (len(at.heads), left_out(revision)) == (1 + 4, [])
 
 
 async def test_more_files_than_a_manifest_may_lead_to_are_refused(store: Store) -> None:

@@ -8,25 +8,27 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from skills_host.configured import bytes_at, configured_skills, trusts_lab
 from skills_host.consumer.manifest.fetch import Fetcher
-from skills_host.consumer.manifest.lu import NAME, text_examples, utterances
+from skills_host.consumer.manifest.lu import text_examples, utterances
 from skills_host.consumer.manifest.model import Endpoint
 from skills_host.consumer.manifest.readers import read, read_manifest
 from skills_host.consumer.registry.catalogue import Catalogue
 from skills_host.consumer.registry.compile import Skill, skill_of, snapshot_of
 from skills_host.consumer.registry.intake import (
-    UNDERSTOOD,
+    Read,
     Submission,
     registered_settings,
     settings_submission,
 )
 from skills_host.consumer.registry.inventory import take_in
+from skills_host.consumer.registry.languages import languages_beside
 from skills_host.consumer.registry.ledger import Ledger
 from skills_host.consumer.registry.live import LiveCatalogue
 from skills_host.consumer.registry.lock import Locked, drift, locked_in
-from skills_host.consumer.registry.records import Origin, Revision, SkillRecord
+from skills_host.consumer.registry.records import Origin, Revision, SkillRecord, language_texts
 from skills_host.consumer.registry.refresh import Published
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.examples import SAMPLED
@@ -45,6 +47,7 @@ __all__ = [
     "overlapping",
     "published",
     "registry_of",
+    "submission_at",
     "submissions",
     "usable_skills",
 ]
@@ -148,11 +151,31 @@ async def published(
     """What fetches manifests for a registry, by the same rules for where skills may be."""
     policy, lab = settings.registry, trusts_lab(settings, configured_skills(settings))
     fetcher = Fetcher(dev=lab, networks=policy.networks)
-    reading = partial(read, dev=lab, networks=policy.networks)
     try:
-        yield Published(registry, fetcher, policy=policy, now=now, read=reading)
+        yield Published(registry, fetcher, policy=policy, now=now, read=_reading(settings, lab=lab))
     finally:
         await fetcher.close()
+
+
+def submission_at(
+    path: Path, settings: Settings, *, registration: Mapping[str, Any], endpoint: str = ""
+) -> Submission:
+    """A manifest in a file as it is sent in, with the language files beside it.
+
+    Raises `OSError` for a file that cannot be read, `RegistryRefused` for too many.
+    """
+    sent = Submission(path.read_bytes(), registration=registration, endpoint=endpoint)
+    lab = trusts_lab(settings, configured_skills(settings))
+    manifest = _reading(settings, lab=lab)(sent.raw).manifest
+    if manifest is None:
+        return sent
+    languages, notes = languages_beside(manifest, path)
+    return replace(sent, languages=languages, notes=notes)
+
+
+def _reading(settings: Settings, *, lab: bool) -> Read:
+    """What reads manifests; in a lab, skills may be on this machine."""
+    return partial(read, dev=lab, networks=settings.registry.networks)
 
 
 def submissions(settings: Settings) -> dict[str, Submission]:
@@ -215,14 +238,13 @@ def registry_of(
 
     In a lab, skills may be on this machine.
     """
-    networks = settings.registry.networks
     return Registry(
         store,
         now=now,
         own_app_ids=frozenset(bot.app_id for bot in settings.bots.values()),
         four_eyes=settings.registry.four_eyes,
         changed=changed,
-        read=partial(read, dev=lab, networks=networks),
+        read=_reading(settings, lab=lab),
         check=_with_patterns,
     )
 
@@ -256,21 +278,18 @@ def with_examples(given: SkillSettings) -> SkillSettings:
 def _beside(path: str) -> dict[str, list[str]]:
     """The utterances of the language files beside a manifest, by locale."""
     manifest = read_manifest(bytes_at(path), source=path)
-    folder = Path(path).parent
-
-    def kept(name: str) -> bytes | None:
-        file = folder / name
-        return bytes_at(str(file)) if file.is_file() else None
-
+    try:
+        kept, notes = languages_beside(manifest, Path(path))
+    except OSError as exc:
+        raise SettingsError(f"{exc.filename}: {exc.strerror}") from None
+    except RegistryRefused as exc:
+        raise SettingsError(f"{path}: {exc}") from None
+    for note in notes:
+        log.warning("%s: %s", path, note.message)
     found: dict[str, list[str]] = {}
-    for locale, models in manifest.languages.items():
-        for model in models:
-            named = model.content_type == UNDERSTOOD and NAME.fullmatch(model.url)
-            content = kept(model.url) if named else None
-            if content is None:
-                log.warning("%s: %.200s is not beside it, so it is not read", path, model.url)
-                continue
-            said = utterances(content, intents=manifest.intents, read=kept)
+    for locale, texts in language_texts(kept).items():
+        for text in texts:
+            said = text.utterances(intents=manifest.intents)
             step = max(1.0, len(said) / SAMPLED)
             sampled = (said[int(index * step)] for index in range(min(len(said), SAMPLED)))
             found.setdefault(locale, []).extend(sampled)

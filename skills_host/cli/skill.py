@@ -31,7 +31,7 @@ from skills_host.consumer.registry.records import SkillRecord, Trust, Waiver
 from skills_host.consumer.registry.refresh import is_address
 from skills_host.consumer.registry.registry import Registry
 from skills_host.consumer.routing.overlaps import Overlap
-from skills_host.registered import published
+from skills_host.registered import published, submission_at
 from skills_host.settings import Settings
 
 __all__ = ["skill"]
@@ -349,14 +349,10 @@ async def _sent(
     if is_address(source):
         async with published(registry, settings, now=time.time) as source_of:
             return await source_of.submission(source, registration=registration, endpoint=endpoint)
-    return Submission(_bytes_of(Path(source)), "upload", registration, endpoint)
-
-
-def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return submission_at(Path(source), settings, registration=registration, endpoint=endpoint)
     except OSError as exc:
-        fail(f"{path}: {exc.strerror}", status=Exit.USAGE)
+        fail(f"{exc.filename}: {exc.strerror}", status=Exit.USAGE)
 
 
 def _print_received(found: Received, warned: Sequence[Overlap], *, as_json: bool) -> None:

@@ -68,18 +68,71 @@ def test_a_bad_manifest_is_refused_with_its_findings(folder: Path) -> None:
     assert "/endpoints/0/endpointUrl (line 1, column" in result.stderr
 
 
-def test_language_files_of_a_manifest_in_a_file_are_not_there_and_that_is_said(
+def naming(*urls: str) -> dict[str, Any]:
+    """A manifest that names language files."""
+    models = [{"name": "e", "contentType": "application/lu", "url": url} for url in urls]
+    return manifest(dispatchModels={"languages": {"en": models}})
+
+
+def noted(received: dict[str, Any]) -> list[tuple[str, str]]:
+    """(code, file) of what was said about language files."""
+    notes = [(one["code"], one["message"]) for one in received["revision"]["findings"]]
+    return [(c, m.rpartition(": ")[2]) for c, m in notes if c in ("SKM214", "SKM215", "SKM216")]
+
+
+def test_language_files_beside_a_manifest_come_with_it(folder: Path) -> None:
+    """With what they lead to, beside them; a new one makes a new revision."""
+    write(folder, naming("e.lu"))
+    (folder / "e.lu").write_text("[import](./more.lu)\n[import](../up.lu)\n# Echo\n- say it")
+    (folder / "more.lu").write_text("# Echo\n- say it again")
+    added = as_json("skill", "add", "echo.json")
+    same = as_json("skill", "revise", "echo", "echo.json")
+    (folder / "more.lu").write_text("# Echo\n- repeat it")
+    revised = as_json("skill", "revise", "echo", "echo.json")
+
+    files = [(file["url"], file["within"]) for file in added["revision"]["languages"]]
+    assert files == [("e.lu", ""), ("more.lu", "e.lu")]
+    assert noted(added) == [("SKM215", "../up.lu")]
+    assert same["revision"]["digest"] == added["revision"]["digest"]
+    assert revised["revision"]["digest"] != added["revision"]["digest"]
+
+
+def test_language_files_that_are_not_beside_a_manifest_are_not_read_and_that_is_said(
     folder: Path,
 ) -> None:
     """When it is sent in, and to whoever looks at it before they approve."""
-    models = {
-        "en": [{"name": "e", "contentType": "application/lu", "url": "https://e.example/e.lu"}]
-    }
-    write(folder, manifest(dispatchModels={"languages": models}))
-    warning = "warning SKM214 /dispatchModels/languages: "
+    inner = folder / "inner"
+    inner.mkdir()
+    (folder / "up.lu").write_text("# Up\n- up")
+    (inner / "link.lu").symlink_to(folder / "up.lu")
+    (inner / "dir.lu").mkdir()
+    named = ["https://e.example/e.lu", "../up.lu", str(folder / "up.lu"), "link.lu", "dir.lu"]
+    write(inner, naming(*named, "none.lu"), "echo.json")
+    added = as_json("skill", "add", "inner/echo.json")
 
-    assert warning in said("skill", "add", "echo.json").stdout
+    assert noted(added) == [("SKM214", name) for name in (*named, "none.lu")]
+    assert added["revision"]["languages"] == []
+    warning = "warning SKM214 /dispatchModels/languages/en/5: "
     assert warning in said("skill", "show", "echo").stdout
+
+
+def test_a_language_file_that_is_too_large_is_refused(folder: Path) -> None:
+    write(folder, naming("e.lu"))
+    (folder / "e.lu").write_bytes(b" " * (2 * 1024 * 1024 + 1))
+
+    refused = said("skill", "add", "echo.json", status=Exit.USAGE)
+
+    assert "e.lu: File too large" in refused.stderr
+    assert as_json("skill", "list") == []
+
+
+def test_more_language_files_than_a_manifest_may_lead_to_are_refused(folder: Path) -> None:
+    write(folder, naming(*["e.lu"] * 51))
+    (folder / "e.lu").write_text("# Echo\n- say it")
+
+    refused = said("skill", "add", "echo.json", status=Exit.SAID_NO)
+
+    assert "manifest-invalid: the manifest leads to more than 50 files" in refused.stderr
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(folder: Path) -> None:

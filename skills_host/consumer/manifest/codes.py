@@ -94,8 +94,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "SKM213": Code(_WARNING, "blanks stand around the address", "remove them: manifest fix"),
         "SKM214": Code(
             _WARNING,
-            "language files are named, and were not sent in with the manifest",
-            "register it by its address, or give examples in its registration",
+            "language files are named, and did not come with the manifest",
+            "put them beside the manifest's file, register it by its address, or give examples in "
+            "its registration",
         ),
         "SKM215": Code(
             _WARNING,

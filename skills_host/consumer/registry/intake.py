@@ -114,7 +114,8 @@ def revision_of_submission(
         binding = Binding(endpoint.name, endpoint.url, endpoint.app_id, tuple(given.tenants))
     files = tuple(file for file, _ in sent.languages)
     notes = (*map(_note, reading.findings), *sent.notes)
-    if manifest is not None and not files and not sent.configured and _names_files(manifest):
+    unread = not (files or sent.notes or sent.configured)
+    if manifest is not None and unread and _names_files(manifest):
         notes = (*notes, note_of("SKM214", "/dispatchModels/languages"))
     return Revision(
         digest=_digest(sent, registration, binding),

@@ -32,6 +32,7 @@ from skills_host.consumer.registry.records import (
     Order,
     Revision,
     SkillRecord,
+    language_texts,
 )
 from skills_host.errors import NotRegistered, VersionConflict
 from skills_host.store.records import Change, Delete, Put, Record, Store, element_key
@@ -136,18 +137,9 @@ class Ledger:
 
     async def languages(self, revision: Revision) -> dict[str, tuple[LanguageText, ...]]:
         """The language files of a revision as texts, by locale; what is not UTF-8 is replaced."""
-        texts = {}
-        for file in revision.languages:
-            raw = await self.blob(revision.skill, file.sha256)
-            texts[file] = raw.decode("utf-8-sig", "replace")
-        found: dict[str, tuple[LanguageText, ...]] = {}
-        for file, text in texts.items():
-            if not file.within:
-                at = (file.locale, file.url)
-                beside = {o.name: t for o, t in texts.items() if (o.locale, o.within) == at}
-                one = LanguageText(text, beside)
-                found[file.locale] = (*found.get(file.locale, ()), one)
-        return found
+        return language_texts(
+            [(file, await self.blob(revision.skill, file.sha256)) for file in revision.languages]
+        )
 
     async def claims(self, what: str, value: str) -> dict[str, str]:
         """Which skills have a manifest id or an app id, each with its publisher."""

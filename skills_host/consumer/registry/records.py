@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from skills_host.consumer.manifest.lu import LanguageText
 from skills_host.consumer.manifest.model import Manifest
 from skills_host.store.records import Record
 from skills_host.wire import decode_as, encode
@@ -35,6 +36,7 @@ __all__ = [
     "SkillRecord",
     "Trust",
     "Waiver",
+    "language_texts",
 ]
 
 SKILL = "registry-skill"
@@ -215,6 +217,24 @@ class LanguageFile:
     url: str
     sha256: str
     within: str = ""
+
+
+def language_texts(
+    kept: Iterable[tuple[LanguageFile, bytes]],
+) -> dict[str, tuple[LanguageText, ...]]:
+    """The files that a manifest names as texts, by locale, each with what it leads to.
+
+    What is not UTF-8 is replaced.
+    """
+    texts = {file: raw.decode("utf-8-sig", "replace") for file, raw in kept}
+    found: dict[str, tuple[LanguageText, ...]] = {}
+    for file, text in texts.items():
+        if not file.within:
+            at = (file.locale, file.url)
+            beside = {o.name: t for o, t in texts.items() if (o.locale, o.within) == at}
+            one = LanguageText(text, beside)
+            found[file.locale] = (*found.get(file.locale, ()), one)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

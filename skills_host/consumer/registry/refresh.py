@@ -11,7 +11,7 @@ from skills_host.consumer.manifest.fetch import Fetched, Fetcher
 from skills_host.consumer.manifest.readers import read
 from skills_host.consumer.registry.changes import ChangeClass
 from skills_host.consumer.registry.intake import Read, Submission
-from skills_host.consumer.registry.languages import LanguageFiles
+from skills_host.consumer.registry.languages import fetched_languages
 from skills_host.consumer.registry.records import (
     Actor,
     Order,
@@ -129,8 +129,7 @@ class Published:
         sent = Submission(found.body, url, registration, endpoint, found.etag)
         if manifest is None:
             return sent
-        files = LanguageFiles(self._fetcher, url=found.url)
-        languages, notes = await files.of(manifest)
+        languages, notes = await fetched_languages(manifest, self._fetcher, url=found.url)
         return replace(sent, languages=languages, notes=notes)
 
     async def _note(self, name: str, note: str) -> None:

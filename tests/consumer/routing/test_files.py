@@ -14,6 +14,7 @@ from skills_host.consumer.registry.compile import Skill, skill_of
 from skills_host.consumer.routing.chain import decide
 from skills_host.consumer.routing.known import KnownSkills
 from skills_host.consumer.routing.route import RouteRequest
+from skills_host.errors import SettingsError
 from skills_host.registered import with_examples
 from skills_host.routing_settings import RoutingSettings
 from skills_host.settings import SkillSettings
@@ -90,7 +91,18 @@ async def test_files_beside_a_configured_manifest_route(
 
     assert given.examples == {"en": ("will it rain in Rome", "how warm is it going to be tomorrow")}
     assert await routed(skill, "will it rain in Paris") == "weather"
-    assert "far.lu is not beside it" in caplog.text
+    assert "did not come with the manifest: https://a.example/far.lu" in caplog.text
+
+
+def test_too_many_files_beside_a_configured_manifest_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.lu").write_text("# X\n- x")
+    models = [{"name": f"w{n}", "contentType": "application/lu", "url": "w.lu"} for n in range(51)]
+    (tmp_path / "m.json").write_text(
+        json.dumps(manifest(dispatchModels={"languages": {"": models}}))
+    )
+
+    with pytest.raises(SettingsError, match=r"m\.json: .* more than 50 files"):
+        with_examples(SkillSettings.model_validate({"manifest": str(tmp_path / "m.json")}))
 
 
 def test_examples_come_from_files(tmp_path: Path) -> None:

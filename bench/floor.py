@@ -1,8 +1,7 @@
 """The floor: the four requests of a turn with nothing around them.
 
-The server (Quart on hypercorn), client (aiohttp) and codec (`wire`) that the host has without the
-extra `speed`, but no tokens, no store, no lanes, no checks. Run as
-`python -m bench.floor root|skill --port N …`.
+The same server (Quart on hypercorn), client (`transport.Client`) and codec (`wire`) as the host,
+but no tokens, no store, no lanes, no checks. Run as `python -m bench.floor root|skill --port N …`.
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ async def post(send: Send, url: str, activity: dict[str, Any]) -> bytes:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Serve one of the two until SIGTERM."""
-    send = Client(quick=False)
+    send = Client()
     public_url = f"http://127.0.0.1:{arguments.port}"
     if arguments.part == "root":
         app = create_root(send, public_url=public_url, skill_url=arguments.skill_url)

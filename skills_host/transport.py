@@ -20,12 +20,6 @@ from yarl import URL
 
 from skills_host.errors import TransportFailed
 
-try:
-    from skills_host.connections import Connections
-except ImportError:
-    # Without the extra `speed` there is no parser in C.
-    Connections = None  # type: ignore[assignment, misc]
-
 __all__ = [
     "EVENT_STREAM",
     "Client",
@@ -134,8 +128,7 @@ class Client:
 
     With `resolve`, a name is looked up by it once for each connection, which then goes to one of
     these addresses and nowhere else; host names that are addresses are the guard's to judge.
-    Without `decoded`, a compressed answer stays as it is. `quick` uses connections on the parser in
-    C where that is installed (extra `speed`), for all but streams and what is resolved otherwise.
+    Without `decoded`, a compressed answer stays as it is.
     """
 
     def __init__(
@@ -148,7 +141,6 @@ class Client:
         answer_bytes: int = ANSWER_BYTES,
         resolve: Resolve | None = None,
         decoded: bool = True,
-        quick: bool = True,
     ) -> None:
         self._guard = guard
         self._connections = connections
@@ -159,11 +151,6 @@ class Client:
         self._decoded = decoded
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
-        self._quick: Connections | None = None
-        if quick and Connections is not None and resolve is None and decoded:
-            self._quick = Connections(
-                most=connections, idle=idle, connect=connect, answer_bytes=answer_bytes
-            )
 
     async def __call__(self, request: Request) -> Response:
         """Send `request`; redirects are not followed and cookies are not kept."""
@@ -171,16 +158,6 @@ class Client:
             raise TransportFailed(code="host-not-allowed", sent=False)
         if self._is_closed:
             raise TransportFailed(sent=False)
-        if self._quick is not None and not request.stream and request.method != "HEAD":
-            return Response(
-                *await self._quick.exchange(
-                    request.method,
-                    request.url,
-                    request.headers,
-                    request.body,
-                    seconds=request.timeout,
-                )
-            )
         with _translated():
             answer = await self._opened().request(
                 request.method,
@@ -200,8 +177,6 @@ class Client:
     async def close(self) -> None:
         """Close the pool for good; requests still open fail."""
         self._is_closed = True
-        if self._quick is not None:
-            self._quick.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -17,26 +18,98 @@ from skills_host.transport import (
     allow_loopback,
     is_loopback,
 )
-from tests.few_words import OK, Starter, closing, listening, plain, silent, wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Peer:
+    """A server of few words: `answer` writes to the wire whatever a test wants to see."""
+
+    answer: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]
+    port: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def url(self, path: str = "/") -> str:
+        """An address on this server."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: requests, one after the other, until the client leaves."""
+        self.connections += 1
+        try:
+            while True:
+                await self._read(reader)
+                self.asked.set()
+                await self.answer(self, writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests.append(head)
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                self.requests[-1] += await reader.readexactly(int(line.split(b":")[1]))
+
+
+async def plain(_: Peer, writer: asyncio.StreamWriter) -> None:
+    """A small answer."""
+    writer.write(OK)
+
+
+async def silent(_: Peer, writer: asyncio.StreamWriter) -> None:
+    """No answer; the next read sees the client leave."""
+
+
+def wire(data: bytes) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
+    """Always these bytes."""
+
+    async def answer(_: Peer, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+
+    return answer
+
+
+def closing(data: bytes) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
+    """These bytes, and then the end of the connection."""
+
+    async def answer(_: Peer, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        writer.close()
+
+    return answer
+
+
+Starter = Callable[..., Awaitable[Peer]]
 
 
 @pytest.fixture
 async def start() -> AsyncIterator[Starter]:
     """Starts peers; they stop with the test."""
-    async with listening() as started:
-        yield started
+    servers: list[asyncio.Server] = []
 
+    async def started(answer: Callable[..., Awaitable[None]] = plain) -> Peer:
+        peer = Peer(answer)
+        servers.append(await asyncio.start_server(peer.serve, "127.0.0.1", 0))
+        peer.port = servers[-1].sockets[0].getsockname()[1]
+        return peer
 
-@pytest.fixture(params=[True, False], ids=["quick", "aiohttp"])
-def quick(request: pytest.FixtureRequest) -> bool:
-    """Whether a client uses the parser in C."""
-    return bool(request.param)
+    yield started
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture
-async def client(quick: bool) -> AsyncIterator[Client]:
+async def client() -> AsyncIterator[Client]:
     """A client that takes answers of up to 1,000 bytes."""
-    client = Client(answer_bytes=1000, quick=quick)
+    client = Client(answer_bytes=1000)
     yield client
     await client.close()
 
@@ -83,10 +156,10 @@ async def test_a_connection_is_used_again(start: Starter, client: Client) -> Non
     assert (len(peer.requests), peer.connections) == (5, 1)
 
 
-async def test_connections_are_shared_by_many_at_once(start: Starter, quick: bool) -> None:
+async def test_connections_are_shared_by_many_at_once(start: Starter) -> None:
     """Those who have to wait for one get it."""
     peer = await start()
-    client = Client(connections=2, quick=quick)
+    client = Client(connections=2)
 
     answers = await asyncio.gather(*(client(Request("GET", peer.url())) for _ in range(20)))
 
@@ -192,10 +265,10 @@ async def test_an_exchange_has_a_deadline(
     await asyncio.wait_for(peer.left.wait(), 5)
 
 
-async def test_waiting_for_a_connection_counts_too(start: Starter, quick: bool) -> None:
+async def test_waiting_for_a_connection_counts_too(start: Starter) -> None:
     """Nothing of such a request was sent."""
     peer = await start(silent)
-    client = Client(connections=1, quick=quick)
+    client = Client(connections=1)
     first = asyncio.create_task(client(Request("GET", peer.url(), timeout=5)))
     await peer.asked.wait()
 
@@ -288,9 +361,9 @@ async def test_a_cancelled_request_harms_no_other(start: Starter, client: Client
     assert (await client(Request("GET", peer.url()))).body == b"ok"
 
 
-async def test_closing_ends_what_is_open(start: Starter, quick: bool) -> None:
+async def test_closing_ends_what_is_open(start: Starter) -> None:
     peer = await start(silent)
-    client = Client(quick=quick)
+    client = Client()
     request = asyncio.create_task(client(Request("GET", peer.url())))
     await peer.asked.wait()
 
@@ -300,9 +373,9 @@ async def test_closing_ends_what_is_open(start: Starter, quick: bool) -> None:
         await request
 
 
-async def test_a_closed_client_stays_closed(start: Starter, quick: bool) -> None:
+async def test_a_closed_client_stays_closed(start: Starter) -> None:
     peer = await start()
-    client = Client(quick=quick)
+    client = Client()
     await client.close()
     await client.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from skills_host.bot.turn import Place
 from skills_host.consumer.registry.compile import Skill
@@ -39,6 +40,13 @@ class SkillConversation:
     tried: tuple[str, ...] = ()
     resumes: str = ""
     turns: int = 0
+
+    @property
+    def id_after(self) -> str:
+        """The id of words that go to another skill because this one was left: the same whenever
+        that is done, so that the other knows a repetition."""
+        mark = sha256(self.handle.encode()).hexdigest()[:12]
+        return f"{self.place.reference.activity_id or ''}|{mark}"
 
     def encode(self) -> bytes:
         """The conversation as it is stored, under its handle."""

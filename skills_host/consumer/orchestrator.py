@@ -89,11 +89,12 @@ class Orchestrator:
     async def _posted_in(self, turn: Turn, earlier: Call) -> Activity:
         """What an earlier run of the turn has posted: words of before, where it was an answer."""
         active = (await self._conversations.floor(turn.session)).session.active
-        if active is None or active.handle != earlier.handle or not active.said:
-            return turn.activity
-        if active.said == kept(turn.activity):
-            return turn.activity
-        return turn.as_said(said_again(active.said))
+        activity, (*_, id) = turn.activity, earlier.about
+        if active is not None and active.handle == earlier.handle:
+            if active.said not in ("", kept(activity)):
+                activity = turn.as_said(said_again(active.said))
+        # What another skill has declined before went on with an id of its own.
+        return activity.with_(id=id) if id and activity.id != id else activity
 
     async def _handle(self, turn: Turn) -> None:
         floor, card = await self._entered(turn)
@@ -221,7 +222,7 @@ class Orchestrator:
                 decision = await decide(request, await self._known.now(), self._routers)
             decision = replace(decision, id=turn.key)
             await self._noted(turn, request, decision)
-        again = turn.as_said(said_again(said))
+        again = turn.as_said(said_again(said).with_(id=conversation.id_after))
         await self._routes.take(turn, floor, decision, again=again, tried=tried)
         return True
 

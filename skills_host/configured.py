@@ -8,7 +8,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,9 @@ from skills_host.consumer.manifest.model import Manifest
 from skills_host.consumer.manifest.readers import read_manifest, rendered
 from skills_host.consumer.orchestrator import Root
 from skills_host.consumer.registry.compile import Skill, is_loopback_only, skills_of
+from skills_host.consumer.registry.languages import Kept, languages_beside
 from skills_host.consumer.routing.reserved import Phrases, ReservedKind
-from skills_host.errors import SettingsError
+from skills_host.errors import RegistryRefused, SettingsError
 from skills_host.registry_settings import SkillsFrom
 from skills_host.settings import BotSettings, Settings
 from skills_host.store.coordination import Coordination, LocalCoordination
@@ -40,6 +41,7 @@ __all__ = [
     "configured_skills",
     "configured_words",
     "credential_in",
+    "languages_at",
     "served_manifests",
     "trusts_lab",
     "verifier_of",
@@ -164,15 +166,53 @@ def announce_lists(settings: Settings) -> None:
 
 
 def served_manifests(settings: Settings) -> dict[str, bytes]:
-    """The manifests of the host's own bots by name, filled in with where and what they are.
+    """What is served of the host's own bots, by file name: `NAME.json`, and language files.
 
-    Raises `SettingsError` for one that is not valid then.
+    Manifests are filled in with where and what their bots are; of the language files beside them,
+    it is those that they name, and what these lead to. Raises `SettingsError` for a manifest that
+    is not valid then, and where two files have one name.
     """
-    return {
-        name: _served(f"bots.{name}.manifest", bot.manifest, _blanks(name, bot, settings))
-        for name, bot in settings.bots.items()
-        if bot.manifest is not None
+    served: dict[str, bytes] = {}
+    for name, bot in settings.bots.items():
+        if bot.manifest is None:
+            continue
+        setting, blanks = f"bots.{name}.manifest", _blanks(name, bot, settings)
+        body, manifest = _served(setting, bot.manifest, blanks)
+        files = _served_beside(manifest, bot.manifest, base=f"{blanks['baseUrl']}/manifests/")
+        for file, content in {f"{name}.json": body, **files}.items():
+            if served.setdefault(file, content) != content:
+                raise SettingsError(f"{setting}: another bot's {file} is served already")
+    return served
+
+
+def languages_at(manifest: Manifest, path: str) -> tuple[Kept, ...]:
+    """The language files beside a manifest that settings name; what is left out is logged.
+
+    Raises `SettingsError`.
+    """
+    try:
+        kept, notes = languages_beside(manifest, Path(path))
+    except OSError as exc:
+        raise SettingsError(f"{exc.filename}: {exc.strerror}") from None
+    except RegistryRefused as exc:
+        raise SettingsError(f"{path}: {exc}") from None
+    for note in notes:
+        log.warning("%s: %s", path, note.message)
+    return kept
+
+
+def _served_beside(manifest: Manifest, path: str, *, base: str) -> dict[str, bytes]:
+    """The language files beside a bot's manifest by name; what it names elsewhere is not ours."""
+    ours = {
+        locale: tuple(
+            replace(model, url=url)
+            for model in models
+            if not urlsplit(url := model.url.removeprefix(base)).netloc
+        )
+        for locale, models in manifest.languages.items()
     }
+    kept = languages_at(replace(manifest, languages=ours), path)
+    return {file.url.removeprefix("./"): content for file, content in kept}
 
 
 def _blanks(name: str, bot: BotSettings, settings: Settings) -> dict[str, str]:
@@ -185,7 +225,7 @@ def _blanks(name: str, bot: BotSettings, settings: Settings) -> dict[str, str]:
     }
 
 
-def _served(setting: str, file: str, blanks: Mapping[str, str]) -> bytes:
+def _served(setting: str, file: str, blanks: Mapping[str, str]) -> tuple[bytes, Manifest]:
     source = f"{setting}: {file}"
     try:
         body = rendered(Path(file).read_text(encoding="utf-8-sig"), blanks).encode()
@@ -195,8 +235,7 @@ def _served(setting: str, file: str, blanks: Mapping[str, str]) -> bytes:
         raise SettingsError(f"{source}: not UTF-8") from None
     except KeyError as exc:
         raise SettingsError(f"{source}: no value for {exc.args[0]}") from None
-    read_manifest(body, source=source)
-    return body
+    return body, read_manifest(body, source=source)
 
 
 def verifier_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skills_host.configured import bytes_at, configured_skills, trusts_lab
+from skills_host.configured import bytes_at, configured_skills, languages_at, trusts_lab
 from skills_host.consumer.manifest.fetch import Fetcher
 from skills_host.consumer.manifest.lu import text_examples, utterances
 from skills_host.consumer.manifest.model import Endpoint
@@ -51,8 +50,6 @@ __all__ = [
     "submissions",
     "usable_skills",
 ]
-
-log = logging.getLogger(__name__)
 
 TOPIC = "registry"
 
@@ -278,16 +275,8 @@ def with_examples(given: SkillSettings) -> SkillSettings:
 def _beside(path: str) -> dict[str, list[str]]:
     """The utterances of the language files beside a manifest, by locale."""
     manifest = read_manifest(bytes_at(path), source=path)
-    try:
-        kept, notes = languages_beside(manifest, Path(path))
-    except OSError as exc:
-        raise SettingsError(f"{exc.filename}: {exc.strerror}") from None
-    except RegistryRefused as exc:
-        raise SettingsError(f"{path}: {exc}") from None
-    for note in notes:
-        log.warning("%s: %s", path, note.message)
     found: dict[str, list[str]] = {}
-    for locale, texts in language_texts(kept).items():
+    for locale, texts in language_texts(languages_at(manifest, path)).items():
         for text in texts:
             said = text.utterances(intents=manifest.intents)
             step = max(1.0, len(said) / SAMPLED)

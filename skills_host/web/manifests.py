@@ -1,4 +1,5 @@
-"""`/manifests/NAME.json`: what the bots of this host say of themselves; no token needed."""
+"""`/manifests/NAME.json`: what the bots of this host say of themselves, with the language files
+beside it; no token needed."""
 
 from __future__ import annotations
 
@@ -8,22 +9,28 @@ from hashlib import sha256
 from quart import Blueprint, Response, request
 
 from skills_host.errors import SkillsHostError
-from skills_host.web.guard import json_response
 
 __all__ = ["manifests"]
 
+_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
+
 
 def manifests(bodies: Mapping[str, bytes]) -> Blueprint:
-    """The door to the manifests by the names of their bots; each is JSON text."""
+    """The door to these files by their names, and to nothing else: JSON, or plain text.
+
+    No name leads to a disk: what is served was read before.
+    """
     door = Blueprint("manifests", __name__)
     tags = {name: sha256(body).hexdigest()[:32] for name, body in bodies.items()}
 
-    @door.get("/manifests/<name>.json")
+    @door.get("/manifests/<name>")
     async def manifest(name: str) -> Response:
         if name not in bodies:
             raise SkillsHostError(code="not-found")
         known = request.if_none_match.contains_weak(tags[name])
-        response = json_response(b"" if known else bodies[name], 304 if known else 200)
+        body, status = (b"", 304) if known else (bodies[name], 200)
+        response = Response(body, status, content_type=_JSON if name.endswith(".json") else _TEXT)
         response.set_etag(tags[name])
         # Whoever has it asks whether it is still the same.
         response.headers["Cache-Control"] = "public, no-cache"

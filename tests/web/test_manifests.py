@@ -1,4 +1,5 @@
-"""`/manifests/NAME.json`: each bot's own, filled in, public, and asked for again cheaply."""
+"""`/manifests/NAME.json`: each bot's own, filled in, public, and asked for again cheaply; with the
+language files beside it."""
 
 from __future__ import annotations
 
@@ -34,13 +35,18 @@ def settings_with(folder: Path, **bot: Any) -> Settings:
     return settings(BASE, "echo", {"bots": tables, "host": {"default_bot": "echo"}}, folder)
 
 
+def served_by(settings: Settings) -> Quart:
+    """The doors of a host with these settings."""
+    app = Quart("test")
+    answer_errors(app, lambda *_: None)
+    app.register_blueprint(manifests(served_manifests(settings)))
+    return app
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Quart:
     """A host whose doors are open without being started: no manifest needs the store."""
-    app = Quart("test")
-    answer_errors(app, lambda *_: None)
-    app.register_blueprint(manifests(served_manifests(settings_with(tmp_path, manifest=ECHO))))
-    return app
+    return served_by(settings_with(tmp_path, manifest=ECHO))
 
 
 async def test_a_manifest_has_the_real_address_and_app_id(app: Quart) -> None:
@@ -69,6 +75,105 @@ async def test_a_head_and_a_tag_spare_the_body(app: Quart) -> None:
         again = await client.get("/manifests/echo.json", headers={"If-None-Match": known})
         assert (again.status_code, again.headers["ETag"]) == (status, tag)
         assert bool(await again.get_data()) == (status == 200)
+
+
+def naming(folder: Path, *urls: str, name: str = "echo.json") -> str:
+    """A template in a folder that names language files."""
+    folder.mkdir(exist_ok=True)
+    models = [{"name": "e", "contentType": "application/lu", "url": url} for url in urls]
+    template = json.loads(Path(ECHO).read_text())
+    template["dispatchModels"] = {"languages": {"en": models}}
+    (folder / name).write_text(json.dumps(template))
+    return str(folder / name)
+
+
+async def test_language_files_that_a_manifest_leads_to_are_served_beside_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether it names them by themselves or in full; empty ones too. What is missing is told."""
+    named = [
+        "e.lu",
+        "${baseUrl}/manifests/full.lu",
+        "./dot.lu",
+        "none.lu",
+        "https://a.example/x.lu",
+    ]
+    path = naming(tmp_path, *named)
+    (tmp_path / "e.lu").write_text("[import](more.lu)\n[import](list.txt)\n# Écho\n- hi")
+    for name in ("full.lu", "dot.lu", "more.lu", "list.txt"):
+        (tmp_path / name).write_text("")
+    client = served_by(settings_with(tmp_path, manifest=path)).test_client()
+    got = await client.get("/manifests/e.lu")
+    tag = got.headers["ETag"]
+    again = await client.get("/manifests/e.lu", headers={"If-None-Match": tag})
+    others = ["full.lu", "dot.lu", "more.lu", "list.txt"]
+    kinds = [(await client.get(f"/manifests/{name}")).headers["Content-Type"] for name in others]
+
+    assert await got.get_data(as_text=False) == (tmp_path / "e.lu").read_bytes()
+    assert {got.headers["Content-Type"], *kinds} == {"text/plain; charset=utf-8"}
+    assert (again.status_code, await again.get_data()) == (304, b"")
+    assert "did not come with the manifest: none.lu" in caplog.text
+    assert "a.example" not in caplog.text
+
+
+async def test_files_that_a_manifest_does_not_name_are_not_served(tmp_path: Path) -> None:
+    path = naming(tmp_path, "e.lu")
+    for name in ("e.lu", "other.lu", "secret.txt"):
+        (tmp_path / name).write_text("# Echo\n- hi")
+    client = served_by(settings_with(tmp_path, manifest=path)).test_client()
+
+    assert (await client.get("/manifests/e.lu")).status_code == 200
+    for name in ("other.lu", "secret.txt", "skills-host.toml"):
+        assert (await client.get(f"/manifests/{name}")).status_code == 404
+
+
+def test_files_of_other_kinds_and_of_folders_within_are_not_served(tmp_path: Path) -> None:
+    """Not even where a manifest names them as language files."""
+    named = ["skills-host.toml", ".env", "inner/e.lu", "bot.py", "e.lu.key"]
+    (tmp_path / "inner").mkdir()
+    for name in named:
+        (tmp_path / name).write_text("# Echo\n- hi")
+    given = settings_with(tmp_path, manifest=naming(tmp_path, *named))
+
+    assert set(served_manifests(given)) == {"echo.json", "booking.json"}
+
+
+async def test_files_outside_of_a_manifests_folder_are_not_served(tmp_path: Path) -> None:
+    """By no name in it or in what it leads to, by no link, and by no address."""
+    outside = tmp_path / "secret.lu"
+    outside.write_text("# Secret\n- word")
+    ways = ["../secret.lu", str(outside), f"file://{outside}", "%2e%2e/secret.lu", "link.lu"]
+    path = naming(tmp_path / "inner", "e.lu", *ways)
+    imports = "".join(f"[import]({way})\n" for way in ways)
+    (tmp_path / "inner" / "e.lu").write_text(imports + "# Echo\n- hi")
+    (tmp_path / "inner" / "link.lu").symlink_to(outside)
+    given = settings_with(tmp_path, manifest=path)
+    client = served_by(given).test_client()
+    asked = [*ways, "secret.lu", "..%2fsecret.lu", "e.lu/../../secret.lu", "..%5csecret.lu"]
+
+    assert set(served_manifests(given)) == {"echo.json", "booking.json", "e.lu"}
+    for way in asked:
+        assert (await client.get(f"/manifests/{way}")).status_code == 404
+
+
+def test_two_language_files_of_one_name_keep_the_host_from_starting(tmp_path: Path) -> None:
+    given = settings_with(tmp_path)
+    bots = {}
+    for name, said in (("echo", "hi"), ("booking", "book")):
+        path = naming(tmp_path / name, "e.lu")
+        (tmp_path / name / "e.lu").write_text(f"# {name}\n- {said}")
+        bots[name] = given.bots[name].model_copy(update={"manifest": path})
+
+    with pytest.raises(SettingsError, match=r"bots\.\w+\.manifest: another bot's e\.lu is served"):
+        served_manifests(given.model_copy(update={"bots": bots}))
+
+
+def test_a_language_file_that_is_too_large_keeps_the_host_from_starting(tmp_path: Path) -> None:
+    path = naming(tmp_path, "e.lu")
+    (tmp_path / "e.lu").write_bytes(b" " * (2 * 1024 * 1024 + 1))
+
+    with pytest.raises(SettingsError, match=r"e\.lu: File too large"):
+        served_manifests(settings_with(tmp_path, manifest=path))
 
 
 @pytest.mark.parametrize("path", ["other.json", "echo", "../echo.json", "echo.json/x"])

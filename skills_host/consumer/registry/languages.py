@@ -18,7 +18,7 @@ from skills_host.consumer.registry.intake import UNDERSTOOD, note_of
 from skills_host.consumer.registry.records import LanguageFile, Note
 from skills_host.errors import RegistryRefused
 
-__all__ = ["Languages", "fetched_languages", "languages_beside"]
+__all__ = ["Kept", "Languages", "fetched_languages", "languages_beside"]
 
 MOST_FILES = 50
 """Of one manifest, with all that they lead to."""

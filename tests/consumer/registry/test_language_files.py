@@ -1,4 +1,4 @@
-"""From a `.lu` file at a skill's own server, by an operator's commands, to the skill: all while
+"""From a `.lu` file that a skill serves itself, by an operator's commands, to the skill: all while
 the host runs."""
 
 from __future__ import annotations
@@ -6,20 +6,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import skills_host.app
+from skills.booking import bot as booking
+from skills.echo import bot as echo
+from skills_host import Bot, create_app
+from skills_host.app import World, serve
 from skills_host.cli.terminal import Exit
 from skills_host.lab.world import toml_of
+from skills_host.web.server import listening
 from tests.cli.test_commands import ran
-from tests.consumer.manifest.test_fetch import Server, said, serving
 from tests.consumer.registry.shelf import endpoint, manifest
-from tests.consumer.registry.test_live import seen, start
-from tests.world import CLOUD, IDS, ROOT, SKILLS, Town, bot_settings
+from tests.consumer.registry.test_live import seen, start_root
+from tests.world import CLOUD, IDS, ROOT, Town, bot_settings, settings
 
 WEATHER = b"""[import](./more.lu)
 # Forecast
@@ -40,30 +44,46 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def published() -> AsyncIterator[list[Server]]:
-    """Where the manifests of echo and booking are, each with its language files."""
+async def published(empty_town: Town) -> AsyncIterator[list[str]]:
+    """Where echo and booking, which run by themselves, serve their manifests."""
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(serving([described(name, *intents), *map(text, files)]))
-            for name, intents, files in (
-                ("echo", ("Forecast",), (WEATHER, MORE)),
-                ("booking", (), (TRIPS,)),
+            await stack.enter_async_context(running(empty_town, name, code, intents, **files))
+            for name, code, intents, files in (
+                ("echo", echo, ["Forecast"], {"weather": WEATHER, "more": MORE}),
+                ("booking", booking, [], {"trips": TRIPS}),
             )
         ]
 
 
-def described(name: str, *intents: str) -> bytes:
-    models = [{"name": name, "contentType": "application/lu", "url": "lu/main.lu"}]
-    given = manifest(
+@asynccontextmanager
+async def running(
+    town: Town, name: str, code: Bot, intents: list[str], **files: bytes
+) -> AsyncIterator[str]:
+    """A skill on a port of its own, with a manifest that names the first of these files."""
+    folder = town.folder / name
+    folder.mkdir()
+    for file, content in files.items():
+        (folder / f"{file}.lu").write_bytes(content)
+    models = [{"name": name, "contentType": "application/lu", "url": f"{next(iter(files))}.lu"}]
+    template = manifest(
         name,
-        endpoints=endpoint(endpointUrl=f"{SKILLS[name]}/api/messages", msAppId=IDS[name]),
-        dispatchModels={"languages": {"en-us": models}, "intents": list(intents)},
+        endpoints=endpoint(endpointUrl="${endpointUrl}", msAppId="${appId}"),
+        dispatchModels={"languages": {"en-us": models}, "intents": intents},
     )
-    return said("200 OK", json.dumps(given).encode(), Content_Type="application/json")
-
-
-def text(body: bytes) -> bytes:
-    return said("200 OK", body, Content_Type="text/plain")
+    (folder / "manifest.json").write_text(json.dumps(template), encoding="utf-8")
+    listener = listening("127.0.0.1:0")
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    table = bot_settings("skill", name, allowed_callers=[IDS["root"]])
+    table["manifest"] = str(folder / "manifest.json")
+    given = settings(base, name, {"bots": {name: table}}, town.folder)
+    world = World(send=town.send, now=lambda: town.now(), machine=town.machine)
+    app = town.send.apps[base] = create_app(given, bots={name: code}, world=world)
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(app, given, shutdown=stop.wait, listener=listener))
+    yield f"{base}/manifests/{name}.json"
+    stop.set()
+    await task
 
 
 def configured(folder: Path) -> str:
@@ -88,14 +108,14 @@ async def ordered(town: Town, *arguments: str) -> tuple[Any, str]:
 
 
 async def test_words_that_are_like_those_of_its_language_file_reach_a_skill(
-    empty_town: Town, published: list[Server]
+    empty_town: Town, published: list[str]
 ) -> None:
     """Once it is approved, in every region of the language; of its other intents none does."""
-    await start(empty_town)
+    await start_root(empty_town)
     like, other = "will it rain in Paris today", "order a large pizza please"
-    added, _ = await ordered(empty_town, "add", published[0].url())
+    added, _ = await ordered(empty_town, "add", published[0])
     before = await empty_town.say(like, locale="en-GB")
-    await ordered(empty_town, "approve", "echo", "--waive", "origin")
+    await ordered(empty_town, "approve", "echo")
     await seen(empty_town, like, f"Echo: {like}", locale="en-GB")
 
     elsewhere = {"user": "bob", "conversation": "c2"}
@@ -110,14 +130,14 @@ async def test_words_that_are_like_those_of_its_language_file_reach_a_skill(
 
 
 async def test_what_of_a_language_file_goes_to_another_skill_is_told_at_registration(
-    empty_town: Town, published: list[Server]
+    empty_town: Town, published: list[str]
 ) -> None:
-    await start(empty_town)
-    first, second = (server.url() for server in published)
+    await start_root(empty_town)
+    first, second = published
     added, _ = await ordered(empty_town, "add", first)
-    await ordered(empty_town, "approve", "echo", "--waive", "origin")
+    await ordered(empty_town, "approve", "echo")
     warned, _ = await ordered(empty_town, "add", second)
-    approved, _ = await ordered(empty_town, "approve", "booking", "--waive", "origin")
+    approved, _ = await ordered(empty_town, "approve", "booking")
 
     assert added["overlaps"] == []
     assert warned["overlaps"] == approved["overlaps"]

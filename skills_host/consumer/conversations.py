@@ -110,7 +110,7 @@ class Conversations:
             handle = self._new_handle(skill)
             beginning = ActiveSkill(skill.name, handle, now, delivery, int(bool(said)), said, tried)
             session = started(session, beginning)
-        else:
+        elif not tried or active.tried != tried:
             session = heard(session, said=said)
         active = session.active
         assert active is not None  # noqa: S101 - for the type checker
@@ -210,14 +210,14 @@ class Conversations:
             return False
         return True
 
-    def declined(
-        self, place: Place, skill: Skill | None, handle: str, said: str
-    ) -> SkillConversation | None:
-        """A conversation that a skill has left by declining what was said, as it was ended."""
-        if skill is None:
+    async def declined(self, place: Place, handle: str) -> SkillConversation | None:
+        """A conversation that a skill has left by declining, if nobody has answered that yet."""
+        last = (await self.floor(place.session)).session.declined
+        record = (await self._store.read([(KIND, handle)])).get((KIND, handle))
+        if last is None or last.handle != handle or record is None:
             return None
-        ids = (skill.name, skill.app_id, self._host_app_id)
-        return SkillConversation(handle, *ids, place, self._now(), closed=True, said=said)
+        found = SkillConversation.parse(handle, record.body)
+        return replace(found, said=last.said, tried=last.tried)
 
     async def owned(
         self, skill_app_id: str, *, tenant: str = "", after: str = "", limit: int
@@ -283,11 +283,12 @@ class Conversations:
         also: Iterable[Change] = (),
         ending: str = "",
         asks: bool = False,
+        declines: bool = False,
     ) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before.
 
-        `also` is written with it. It is due until `all_told` if a skill that waited `asks` again,
-        or the host ends it with the code `ending`.
+        `also` is written with it, and what it `declines`. It is due until `all_told` if a skill
+        that waited `asks` again, or the host ends it with the code `ending`.
         """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
@@ -302,7 +303,7 @@ class Conversations:
             known = left(conversation, floor.session)
             kept = replace(known if asks or ending else conversation, ending=ending)
             try:
-                await self._store.write([*self._closed(kept, record, floor), *also])
+                await self._store.write([*self._closed(kept, record, floor, declines), *also])
             except VersionConflict:
                 continue
             return known
@@ -327,7 +328,7 @@ class Conversations:
         return last
 
     def _closed(
-        self, conversation: SkillConversation, record: Record, floor: Floor
+        self, conversation: SkillConversation, record: Record, floor: Floor, declines: bool
     ) -> list[Change]:
         body, due, until = replace(conversation, closed=True).encode(), None, self._kept()
         if conversation.ending or conversation.resumes:
@@ -346,7 +347,7 @@ class Conversations:
             ),
             Delete(OWNED, _owned_key(conversation)),
         ]
-        after = ended(floor.session, handle=conversation.handle)
+        after = ended(floor.session, handle=conversation.handle, declines=declines)
         if after != floor.session:
             changes.append(self.remembered(floor, after))
         return changes

@@ -28,7 +28,6 @@ from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.replay import kept
 from skills_host.consumer.routing.context import without_context
 from skills_host.consumer.said import (
-    DECLINED,
     END_CODES,
     Heard,
     call_of,
@@ -168,11 +167,11 @@ class Deliveries:
         turn.effects.resumed(call)
         skill = self._skills().get(call.skill)
         conversation = await self._conversations.resumed(turn.session, call.handle)
-        if call.failed == DECLINED and self.declines is not None:
-            declined = self._conversations.declined(turn.place, skill, call.handle, kept(activity))
+        if conversation is None and self.declines is not None:
+            declined = await self._conversations.declined(turn.place, call.handle)
             if declined is not None:
                 await self.declines(turn, declined)
-            return None
+                return None
         if call.done:
             return None if call.response is None else InvokeResponse(*call.response)
         if skill is not None and call.failed:
@@ -288,7 +287,7 @@ class Deliveries:
             return None
         await self.calls.relays.passed_on(conversation.handle, answer.replies, hear)
         response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
-        await self._ended_with(turn, conversation, heard, call)
+        await self._ended_with(turn, conversation, heard)
         given = None if response is None else (response.status, response.body)
         turn.effects.ended(call, given)
         return response
@@ -318,15 +317,12 @@ class Deliveries:
                 sent = await turn.relay(reply, reply_to_id=turn.reference.activity_id)
                 turn.keep(self._conversations.shown(conversation, reply, sent))
 
-    async def _ended_with(
-        self, turn: Turn, conversation: SkillConversation, heard: Heard, call: Call
-    ) -> None:
+    async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: Heard) -> None:
         end = heard.end
         if end is None:
             return
-        noted = [turn.effects.begun(replace(call, failed=DECLINED))] if is_decline(end) else []
         ended = await self._conversations.end(
-            turn.session, conversation.handle, also=noted, asks=True
+            turn.session, conversation.handle, asks=True, declines=is_decline(end)
         )
         if ended is not None:
             with turn.about(end, conversation.skill):

@@ -27,6 +27,7 @@ from skills_host.consumer.conversations import (
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.policy import check_declared, check_policy, is_for_bot
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.said import is_decline
 from skills_host.consumer.values import checked
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
@@ -199,6 +200,7 @@ class SkillHost:
             conversation.handle,
             also=self._noted(callback, ""),
             asks=True,
+            declines=is_decline(callback.activity),
         )
         if ended is None:
             raise UnknownConversation(code="conversation-ended")

@@ -27,6 +27,7 @@ from skills_host.consumer.session import ActiveSkill
 from skills_host.consumer.texts import RootTexts
 from skills_host.errors import VersionConflict
 from skills_host.routing_settings import Help, Interruption
+from skills_host.settings import Retry
 
 __all__ = ["Orchestrator", "Root", "RootTexts"]
 
@@ -208,7 +209,7 @@ class Orchestrator:
         with turn.about(turn.as_said(said_again(said)), conversation.skill):
             floor = await self._conversations.floor(turn.session)
             if floor.session.active is not None:
-                return True
+                return await self._gone_on(turn, conversation, floor)
             request = RouteRequest(
                 text_of(said)[:LISTENED],
                 locale=turn.activity.locale or "",
@@ -224,6 +225,26 @@ class Orchestrator:
             await self._noted(turn, request, decision)
         again = turn.as_said(said_again(said).with_(id=conversation.id_after))
         await self._routes.take(turn, floor, decision, again=again, tried=tried)
+        return True
+
+    async def _gone_on(self, turn: Turn, left: SkillConversation, floor: Floor) -> bool:
+        """Go on with declined words that another turn, which may have died, began to pass on.
+
+        The skill that has them knows their id, or must not get them twice: then the user is told.
+        """
+        active = floor.session.active
+        skill = self._skills().get(active.skill) if active is not None else None
+        tried = (*left.tried, left.skill)
+        if active is None or skill is None or not turn.effects.again or active.tried != tried:
+            return True
+        if skill.retry is Retry.SAFE:
+            again = turn.as_said(said_again(left.said).with_(id=left.id_after))
+            stay = RouteDecision(RouteKind.STAY, skill.name, policy="again")
+            await self._routes.take(turn, floor, stay, again=again, tried=tried)
+        elif not await self._conversations.has_spoken(active.handle, since=active.since):
+            await self._dialogs.cancel(turn, code="interrupted")
+            text = skill.texts.interrupted or self._root.texts.interrupted
+            await self._routes.say(turn, text, title=skill.title)
         return True
 
     async def _own(self, turn: Turn) -> None:

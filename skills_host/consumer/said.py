@@ -15,7 +15,6 @@ from skills_host.consumer.values import checked_response
 from skills_host.settings import Delivery
 
 __all__ = [
-    "DECLINED",
     "END_CODES",
     "Heard",
     "call_of",
@@ -26,7 +25,6 @@ __all__ = [
     "response_of",
 ]
 
-DECLINED = "declined"
 END_CODES = {
     "deadline": "botTimedOut",
     "interrupted": "interrupted",

@@ -15,8 +15,15 @@ from tests.world import REPLICA, ROOT, Town, until
 
 pytestmark = pytest.mark.durability
 
-STEPS = ["write", "write", "send", "write", "write", "send", "send", "write"]
-DEATHS = [f"{when} {n} {step}" for n, step in enumerate(STEPS, 1) for when in ("before", "after")]
+CALLED = ["write", "write", "send", "write", "write", "send", "send", "write"]
+MODES: dict[str, dict[str, str]] = {"normal": {}, "expectReplies": EXPECT_REPLIES}
+STEPS = {"normal": [*CALLED, "write"], "expectReplies": CALLED}
+DEATHS = [
+    (mode, f"{when} {n} {step}")
+    for mode, steps in STEPS.items()
+    for n, step in enumerate(steps, 1)
+    for when in ("before", "after")
+]
 
 
 class Declining(Counting):
@@ -44,8 +51,8 @@ async def start(empty_town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         await empty_town.start_skill("echo", echo)
         await empty_town.start_skill("booking", booking)
         skills = {
-            "echo": {**EXPECT_REPLIES, **more, "phrases": ["not mine"]},
-            "booking": {**EXPECT_REPLIES, **more, "phrases": ["mine"]},
+            "echo": {**more, "phrases": ["not mine"]},
+            "booking": {**more, "phrases": ["mine"]},
         }
         given: dict[str, Any] = {
             "limits": LIMITS,
@@ -63,12 +70,12 @@ async def start(empty_town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     mortal.died.clear()
 
 
-@pytest.mark.parametrize("dies_at", ["", *DEATHS])
+@pytest.mark.parametrize(("mode", "dies_at"), [*((mode, "") for mode in STEPS), *DEATHS])
 async def test_declined_words_are_answered_once(
-    empty_town: Town, start: Start, dies_at: str
+    empty_town: Town, start: Start, mode: str, dies_at: str
 ) -> None:
     """By the other skill, which has the floor then; also where nobody dies."""
-    mortal, echo, booking = await start(SAFE)
+    mortal, echo, booking = await start(SAFE | MODES[mode])
     mortal.dies_at = dies_at
     await delivered(empty_town, "not mine")
     mortal.is_counting = False
@@ -76,6 +83,26 @@ async def test_declined_words_are_answered_once(
     await delivered(empty_town, "on")
     await until(lambda: "heard on" in empty_town.said())
 
-    assert mortal.died.is_set() if dies_at else mortal.steps == STEPS
+    assert mortal.died.is_set() if dies_at else mortal.steps == STEPS[mode]
     assert empty_town.said() == ["heard not mine", "heard on"]
     assert (echo.heard, booking.heard) == (["not mine"], ["not mine", "on"])
+
+
+@pytest.mark.parametrize(("mode", "dies_at"), DEATHS)
+async def test_skills_that_must_not_get_declined_words_twice_get_them_once_at_most(
+    empty_town: Town, start: Start, mode: str, dies_at: str
+) -> None:
+    """The user gets the answer, or is told that there is none; the next message works."""
+    mortal, echo, booking = await start(MODES[mode])
+    mortal.dies_at = dies_at
+    await delivered(empty_town, "not mine")
+    mortal.is_counting = False
+    await delivered(empty_town, "@booking bye")
+    await until(lambda: "heard bye" in empty_town.said())
+    said = empty_town.said()
+    is_told = [text for text in said if "lost my thread" in text]
+
+    assert mortal.died.is_set(), mortal.steps
+    assert said == [*(is_told or ["heard not mine"]), "heard bye"]
+    assert echo.heard in (["not mine"], [])
+    assert booking.heard in (["not mine", "bye"], ["bye"])

@@ -223,6 +223,29 @@ async def test_a_skill_that_must_not_get_it_twice_gets_it_once_at_most(
     assert said[-1] == "heard echo again"
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("delivery", "n"), [(name, n) for name, steps in STEPS.items() for n in range(len(steps))]
+)
+async def test_whenever_the_root_dies_at_a_switch_the_other_skill_answers_once(
+    empty_town: Town, fleet: Any, delivery: str, n: int, when: str
+) -> None:
+    """The skill that was left waits, and asks again when the other ends."""
+    modes = {} if delivery == "normal" else EXPECT_REPLIES
+    mortal, skill = await fleet(booking={"suspend": True, **modes, **SAFE}, **SAFE, **modes)
+    await delivered(empty_town, "booking")
+    mortal.is_counting = True
+    mortal.dies_at = f"{when} {n + 1} {STEPS[delivery][n]}"
+    await delivered(empty_town, "@echo hello")
+    mortal.is_counting = False
+    await empty_town.heard(2)
+    await delivered(empty_town, "end")
+
+    assert mortal.died.is_set(), mortal.steps
+    assert await empty_town.heard(4) == ["What?", "heard hello", "heard end", "As I said: what?"]
+    assert skill.heard == ["hello", "end"]
+
+
 BACK = {
     "normal": [*STEPS["normal"], "write", "send", "send", "write", "write", "write"],
     "expectReplies": [*STEPS["expectReplies"], "write", "send", "send", "write", "write"],

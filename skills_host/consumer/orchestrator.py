@@ -242,9 +242,10 @@ class Orchestrator:
             stay = RouteDecision(RouteKind.STAY, skill.name, policy="again")
             await self._routes.take(turn, floor, stay, again=again, tried=tried)
         elif not await self._conversations.has_spoken(active.handle, since=active.since):
-            await self._dialogs.cancel(turn, code="interrupted")
+            # Told first: whoever takes this turn up after the cancel finds nothing to go on with.
             text = skill.texts.interrupted or self._root.texts.interrupted
             await self._routes.say(turn, text, title=skill.title)
+            await self._dialogs.cancel(turn, code="interrupted")
         return True
 
     async def _own(self, turn: Turn) -> None:

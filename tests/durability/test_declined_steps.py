@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 import skills_host.app
 from skills_host import Turn
+from skills_host.errors import TransportFailed
+from skills_host.transport import Request, Response
 from tests.consumer.roots import EXPECT_REPLIES
 from tests.durability.test_steps import LIMITS, SAFE, Counting, Mortal, delivered
 from tests.world import REPLICA, ROOT, Town, until
@@ -38,7 +41,10 @@ class Declining(Counting):
         await turn.end({"reroute": True})
 
 
-Start = Callable[[dict[str, str]], Awaitable[tuple[Mortal, Declining, Counting]]]
+Start = Callable[..., Awaitable[tuple[Mortal, Declining, Counting]]]
+NOT_MINE: dict[str, Any] = {"phrases": ["not mine"]}
+MINE: dict[str, Any] = {"phrases": ["mine"]}
+THIRD = "http://127.0.0.1:9006"
 
 
 @pytest.fixture
@@ -47,12 +53,16 @@ async def start(empty_town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(skills_host.app, "ROUND_SECONDS", 0.02)
     mortal, echo, booking = Mortal(empty_town, monkeypatch), Declining(), Counting()
 
-    async def start(more: dict[str, str]) -> tuple[Mortal, Declining, Counting]:
+    async def start(
+        more: dict[str, str], second: Mortal | None = None
+    ) -> tuple[Mortal, Declining, Counting]:
+        if second is not None:
+            second.after = mortal
         await empty_town.start_skill("echo", echo)
         await empty_town.start_skill("booking", booking)
         skills = {
-            "echo": {**more, "phrases": ["not mine"]},
-            "booking": {**more, "phrases": ["mine"]},
+            "echo": more | NOT_MINE,
+            "booking": more | MINE,
         }
         given: dict[str, Any] = {
             "limits": LIMITS,
@@ -60,7 +70,10 @@ async def start(empty_town: Town, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             "booking": skills["booking"],
         }
         await empty_town.start_root(send=mortal.send, **given)
-        await empty_town.start_root(base=REPLICA, **given)
+        if second is None:
+            await empty_town.start_root(base=REPLICA, **given)
+        else:
+            await empty_town.start_root(base=REPLICA, send=second.send, **given)
         empty_town.send.faults[ROOT] = mortal.to_root
         mortal.is_counting = True
         return mortal, echo, booking
@@ -106,3 +119,43 @@ async def test_skills_that_must_not_get_declined_words_twice_get_them_once_at_mo
     assert said == [*(is_told or ["heard not mine"]), "heard bye"]
     assert echo.heard in (["not mine"], [])
     assert booking.heard in (["not mine", "bye"], ["bye"])
+
+
+# A replica goes on with words that the next skill may have had: it takes the turn, notes that it
+# sends once more and says that they are lost, takes the floor from the skill, and is done. Where it
+# dies between the note and the end of its sending, nobody sends a third time.
+TOLD = ["before 2 write", "after 3 send"]
+TOLD += [f"{when} {n} write" for n in (4, 5) for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("dies_at", TOLD)
+async def test_whoever_dies_while_it_tells_of_lost_words_they_are_told_of(
+    empty_town: Town, monkeypatch: pytest.MonkeyPatch, start: Start, dies_at: str
+) -> None:
+    """Two roots die, one after the other; the third tells what is not told yet."""
+    second = Mortal(empty_town, monkeypatch)
+    mortal, _, booking = await start({}, second)
+    second.is_counting = True
+    mortal.dies_at, second.dies_at = "after 5 write", dies_at
+
+    async def to_root(request: Request) -> Response | None:
+        if not second.died.is_set():
+            return await (second if mortal.died.is_set() else mortal).to_root(request)
+        if THIRD in empty_town.send.apps:
+            return await empty_town.send._served(empty_town.send.apps[THIRD], request)
+        raise TransportFailed(code="unreachable", sent=False)
+
+    empty_town.send.faults[ROOT] = to_root
+    taken = asyncio.create_task(delivered(empty_town, "not mine"))
+    await asyncio.wait_for(second.died.wait(), 10)
+    await empty_town.start_root(base=THIRD, limits=LIMITS, echo=NOT_MINE, booking=MINE)
+    await taken
+    await delivered(empty_town, "@booking bye")
+    await until(lambda: "heard bye" in empty_town.said())
+    second.store = None
+    second.died.clear()
+    lost, *rest = empty_town.said()
+
+    assert "lost my thread" in lost, second.steps
+    assert rest == ["heard bye"]
+    assert booking.heard == ["bye"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "settle"]
 
 _AskedT = TypeVar("_AskedT")
 _GivenT = TypeVar("_GivenT")
@@ -46,7 +46,8 @@ class Batches(Generic[_AskedT, _GivenT]):
         try:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-                _answer(batch, await self._outcomes([asked for asked, _ in batch]))
+                outcomes = await self._outcomes([asked for asked, _ in batch])
+                settle(zip((future for _, future in batch), outcomes, strict=True))
         finally:
             self._running = None
 
@@ -58,11 +59,11 @@ class Batches(Generic[_AskedT, _GivenT]):
             return [exc] * len(asked)
 
 
-def _answer(
-    batch: Sequence[tuple[_AskedT, asyncio.Future[_GivenT]]],
-    outcomes: Sequence[_GivenT | Exception],
+def settle(
+    answers: Iterable[tuple[asyncio.Future[_GivenT], _GivenT | Exception]],
 ) -> None:
-    for (_, future), outcome in zip(batch, outcomes, strict=True):
+    """Give each future its answer, or what it raises; not those that nobody waits for any more."""
+    for future, outcome in answers:
         if future.done():
             continue
         if isinstance(outcome, Exception):

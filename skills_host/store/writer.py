@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skills_host.errors import StoreFailed, VersionConflict
+from skills_host.store.batches import settle
 from skills_host.store.database import failed
 
 __all__ = ["Work", "Writer"]
@@ -118,14 +119,4 @@ def _answer(batch: Sequence[_Unit], outcomes: Sequence[Outcome]) -> None:
     for loop, answers in waiting.items():
         # A loop that was closed meanwhile has no waiters left.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, answers)
-
-
-def _settle(answers: Sequence[tuple[Future, Outcome]]) -> None:
-    for future, outcome in answers:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+            loop.call_soon_threadsafe(settle, answers)

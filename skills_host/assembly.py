@@ -26,6 +26,7 @@ from skills_host.consumer.host import SkillHost
 from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.relays import Relays
 from skills_host.consumer.routes import Routes
 from skills_host.consumer.routing.chain import routers_of
 from skills_host.consumer.routing.model import ModelRouter
@@ -90,7 +91,7 @@ def _root_doors(
 ) -> list[Door]:
     app_id = shared.settings.bots[name].app_id
     conversations = _conversations(shared, app_id)
-    calls = OpenCalls()
+    calls = OpenCalls(_relays(shared))
     client = _client(shared, tokens, app_id)
     deliveries = _deliveries(shared, root, conversations, calls, client, host_url, app_id)
     dialogs = SkillDialogs(
@@ -203,6 +204,11 @@ def _ender(
         patience=_patience(shared),
         now=shared.now,
     )
+
+
+def _relays(shared: Shared) -> Relays:
+    seconds = shared.settings.host.limits.skill_seconds
+    return Relays(shared.store, by=shared.new_id(), now=shared.now, seconds=seconds)
 
 
 def _patience(shared: Shared) -> Patience:

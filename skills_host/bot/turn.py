@@ -254,8 +254,13 @@ class Turn:
         self.invoke_response = InvokeResponse(status, body)
 
     def keep(self, changes: Sequence[Change]) -> None:
-        """Write these records with what the turn writes next."""
+        """Write these records with what the turn writes next, unless that changes them itself."""
         self._kept.extend(changes)
+
+    @property
+    def kept(self) -> tuple[Change, ...]:
+        """What is still to be written so."""
+        return tuple(self._kept)
 
     async def unsaved(self) -> list[Change]:
         """The changes that are not in the store yet, to be written with the turn's answer."""
@@ -264,8 +269,8 @@ class Turn:
         changed = [change for scope in scopes for change in scope.changes()]
         return [*changed, *self._kept, *self.effects.forgotten()]
 
-    async def save(self, also: Sequence[Change] = ()) -> None:
-        """Write changed state and `also`, all or nothing.
+    async def save(self, also: Sequence[Change] = ()) -> tuple[int, ...]:
+        """Write changed state and `also`, all or nothing; the numbers that `also` gets.
 
         Raises `StateConflict` if another turn changed the same property, and `VersionConflict`
         if a record of `also` is not what it was expected to be.
@@ -275,8 +280,10 @@ class Turn:
         state = [change for scope in scopes for change in scope.changes()]
         changes = [*also, *state]
         if not changes and not self._kept:
-            return
-        beside = [*self._kept, *self.effects.changes(), *filter(None, [self._fence])]
+            return ()
+        named = {(change.kind, change.key) for change in also}
+        kept = [change for change in self._kept if (change.kind, change.key) not in named]
+        beside = [*kept, *self.effects.changes(), *filter(None, [self._fence])]
         try:
             versions = await self._store.write([*changes, *beside])
         except VersionConflict as exc:
@@ -290,6 +297,7 @@ class Turn:
             scope.saved(changes, versions[: len(changes)])
         self.effects.saved()
         self._kept.clear()
+        return versions[: len(also)]
 
     async def reviewed(self, activity: Activity) -> Activity | None:
         """An activity that goes out as part of something else, as the hooks leave it; None if they

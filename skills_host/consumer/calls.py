@@ -1,22 +1,17 @@
-"""Open calls to skills: each can be cancelled by what overtakes it, and is passed on in order."""
+"""Open calls to skills: each can be cancelled by what overtakes it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from skills_host.activity import Activity
 from skills_host.bot.tasks import ended
+from skills_host.consumer.relays import Heard, Relays
 from skills_host.errors import SkillFailed
 
-__all__ = ["Heard", "OpenCalls", "Relays"]
-
-PATIENCE = 5.0  # seconds for which what comes later waits at most
-
-Heard = Callable[[Activity], Awaitable[None]]
-"""Takes one reply of a skill that streams."""
+__all__ = ["OpenCalls"]
 
 _ResultT = TypeVar("_ResultT")
 
@@ -24,9 +19,9 @@ _ResultT = TypeVar("_ResultT")
 class OpenCalls:
     """The calls of this process that wait for a skill, by the handle they were made with."""
 
-    def __init__(self) -> None:
+    def __init__(self, relays: Relays) -> None:
         self._open: dict[str, set[asyncio.Task[Any]]] = {}
-        self.relays = Relays()
+        self.relays = relays
 
     async def run(
         self,
@@ -68,41 +63,6 @@ class OpenCalls:
         """Cancel what is open with this handle; nothing, if nothing is."""
         for task in self._open.get(handle, ()):
             task.cancel()
-
-
-class Relays:
-    """The answers of this process whose replies are being passed on, by handle.
-
-    What a skill calls back waits for them, so that it comes after what it said before.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[str, asyncio.Event] = {}
-
-    async def passed_on(self, handle: str, replies: Iterable[Activity], hear: Heard) -> None:
-        """Pass all replies of an answer on, one after the other."""
-        done = self._open[handle] = asyncio.Event()
-        try:
-            for reply in replies:
-                await hear(reply)
-        finally:
-            done.set()
-            if self._open.get(handle) is done:
-                del self._open[handle]
-
-    def let_go(self, handle: str) -> None:
-        """Let nobody wait any longer: the bot's code may want of the skill what would wait."""
-        done = self._open.pop(handle, None)
-        if done is not None:
-            done.set()
-
-    async def done(self, handle: str) -> None:
-        """Wait until nothing is being passed on, if not for ever."""
-        done = self._open.get(handle)
-        if done is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await done.wait()
 
 
 def _finished(done: asyncio.Task[Any], said: asyncio.Queue[Activity | None]) -> None:

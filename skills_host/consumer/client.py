@@ -14,10 +14,10 @@ from skills_host.activity import Activity
 from skills_host.auth.tokens import TokenSource
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.consumer.breaker import Breakers, is_failure
-from skills_host.consumer.calls import Heard
 from skills_host.consumer.frames import ACTIVITY, INVOKE_RESPONSE, FrameReader
 from skills_host.consumer.hops import baggage_of
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.relays import Heard
 from skills_host.errors import BadInput, SkillFailed, TokenUnavailable, TransportFailed
 from skills_host.settings import Retry
 from skills_host.telemetry import BREAKER, CALLS, Telemetry

@@ -22,7 +22,7 @@ from skills_host.consumer.session import KIND as SESSION
 from skills_host.consumer.session import ActiveSkill, Session, ended, heard, started
 from skills_host.errors import SkillsHostError, UnknownConversation, VersionConflict
 from skills_host.settings import Delivery
-from skills_host.store.records import Change, Delete, Key, Put, Record, Store
+from skills_host.store.records import Change, Delete, Put, Read, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, encode
 
@@ -141,16 +141,16 @@ class Conversations:
         return conversation, changes
 
     async def find(
-        self, handle: str, identity: Identity, *, known: Mapping[Key, Record] | None = None
+        self, handle: str, identity: Identity, *, read: Read | None = None
     ) -> SkillConversation:
-        """The open conversation that this skill was given this handle for; `known` if just read.
+        """The open conversation that this skill was given this handle for; `read` asks the store.
 
         Raises `UnknownConversation` (unknown or ended) and `Denied` (`not-conversation-owner`).
         """
         check_handle(
             self._keys, handle, host_app_id=identity.bot_app_id, skill_app_id=identity.app_id
         )
-        record = (known or await self._store.read([(KIND, handle)])).get((KIND, handle))
+        record = (await (read or self._store.read)([(KIND, handle)])).get((KIND, handle))
         if record is None:
             raise UnknownConversation(code="conversation-ended")
         check_owner(owner_app_id=record.owner, identity=identity)

@@ -136,9 +136,10 @@ class Deliveries:
             floor, skill, turn.place, delivery=delivery, said=kept(activity), tried=tried
         )
         call = call_of(turn, conversation, activity, now=self._now(), routed=routed)
+        mode = mode_of(skill, conversation.delivery, activity)
         try:
             # In one write with the state that the turn changed.
-            await turn.save([*changes, turn.effects.begun(call)])
+            await self.calls.relays.begin(turn, skill, call, changes, mode=mode)
         except VersionConflict as exc:
             raise FloorChanged from exc
         return await self.posted(turn, skill, conversation, call, activity)
@@ -276,16 +277,17 @@ class Deliveries:
             key=call.key,
             hops=self.trails.longer(turn.hops, skill.app_id),
         )
-        try:
-            answer = await self.calls.run(
-                conversation.handle, lambda said: post(heard=said), heard=hear
-            )
-        except SkillFailed as exc:
-            if heard.answers_turn and turn.invoke_response is None:
-                turn.respond(502)
-            await self._failed(turn, skill, conversation, call, exc)
-            return None
-        await self.calls.relays.passed_on(conversation.handle, answer.replies, hear)
+        async with self.calls.relays.during(turn, skill, call, mode=mode) as relay:
+            try:
+                answer = await self.calls.run(
+                    call.handle, lambda said: post(heard=said), heard=relay.each(hear)
+                )
+            except SkillFailed as exc:
+                if heard.answers_turn and turn.invoke_response is None:
+                    turn.respond(502)
+                await self._failed(turn, skill, conversation, call, exc)
+                return None
+            await relay.passed_on(answer.replies, hear)
         response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
         await self._ended_with(turn, conversation, heard)
         given = None if response is None else (response.status, response.body)
@@ -311,7 +313,7 @@ class Deliveries:
             return
         with turn.about(reply, conversation.skill):
             if is_for_bot(reply):
-                self.calls.relays.let_go(conversation.handle)
+                await self.calls.relays.let_go(conversation.handle)
                 await self._bot.handled(turn)
             elif not await self.intercepted(turn, conversation, reply):
                 sent = await turn.relay(reply, reply_to_id=turn.reference.activity_id)

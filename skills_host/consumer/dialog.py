@@ -14,7 +14,7 @@ from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.hops import CallLoop
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.said import call_of, is_answer
+from skills_host.consumer.said import call_of, is_answer, mode_of
 from skills_host.consumer.session import ActiveSkill, resumed, suspended
 from skills_host.consumer.texts import RootTexts, filled
 from skills_host.consumer.values import is_refused
@@ -248,7 +248,8 @@ class SkillDialogs:
         if conversation is None:
             conversation, changes = self._conversations.beside(skill, turn.place)
         call = call_of(turn, conversation, activity, now=self._now(), routed=True)
-        await turn.save([*changes, turn.effects.begun(call)])
+        mode = mode_of(skill, conversation.delivery, activity)
+        await self._calls.relays.begin(turn, skill, call, changes, mode=mode)
         response = await self._deliveries.posted(turn, skill, conversation, call, activity)
         if is_new:
             await self.finish(turn, skill, conversation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,11 +27,12 @@ from skills_host.consumer.conversations import (
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.policy import check_declared, check_policy, is_for_bot
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.relays import places
 from skills_host.consumer.said import is_decline
 from skills_host.consumer.values import checked
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
-from skills_host.store.records import Change, Key, Put, Record, Store
+from skills_host.store.records import Change, Key, Put, Read, Record, Store
 from skills_host.wire import decode, encode
 
 __all__ = ["SkillHost", "is_for_user"]
@@ -50,13 +51,17 @@ def is_for_user(activity: Activity) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Callback:
-    """What a skill sent in a conversation of its own; `key` names the turn, if it gave one."""
+    """What a skill sent in a conversation of its own; `key` names the turn, if it gave one.
+
+    `before` are the marks of answers that may have come before it.
+    """
 
     conversation: SkillConversation
     activity: Activity
     identity: Identity
     reply_to_id: str | None
     key: str
+    before: tuple[Record, ...]
 
 
 class SkillHost:
@@ -109,18 +114,25 @@ class SkillHost:
         answer, without a second effect.
         """
         turn_key = joined_key("callback", handle, key) if key else ""
-        known = None
+        known: dict[Key, Record] = {}
+
+        async def read(keys: Iterable[Key]) -> Mapping[Key, Record]:
+            # One question to the store for all: who answers it waits for a network, maybe.
+            if not known:
+                known.update(await self._store.read([*keys, *places(handle)]))
+            return known
+
         if turn_key:
-            # One question to the store for both: who answers it waits for a network, maybe.
-            known = await self._store.read([(EFFECT, turn_key), (HANDLE, handle)])
-            if (first := self._answered(known.get((EFFECT, turn_key)), identity)) is not None:
+            effect = (await read([(EFFECT, turn_key), (HANDLE, handle)])).get((EFFECT, turn_key))
+            if (first := self._answered(effect, identity)) is not None:
                 return first
         operation = None if activity.type == "endOfConversation" else Operation.SEND
-        conversation = await self.found(handle, identity, operation, known=known)
+        conversation = await self.found(handle, identity, operation, read=read)
         if skill := self._skills().get(conversation.skill):
             check_declared(skill, activity)
             activity = checked(skill, activity)
-        callback = _Callback(conversation, activity, identity, reply_to_id, turn_key)
+        before = tuple(known[key] for key in places(handle) if key in known)
+        callback = _Callback(conversation, activity, identity, reply_to_id, turn_key, before)
         sent: str = await self._tasks.finish(self._sent(callback))
         return sent or self._new_id()
 
@@ -182,7 +194,7 @@ class SkillHost:
             # Not with the turn's state: a conflict there would leave the skill without it.
             await self._store.write(noted)
 
-        await self._deliveries.calls.relays.done(conversation.handle)
+        await self._deliveries.calls.relays.done(conversation.handle, callback.before)
         key, identity = callback.key, callback.identity
         if activity.type == "endOfConversation":
             await self._end(callback)
@@ -220,13 +232,13 @@ class SkillHost:
         identity: Identity,
         operation: Operation | None,
         *,
-        known: Mapping[Key, Record] | None = None,
+        read: Read | None = None,
     ) -> SkillConversation:
         """The skill's own open conversation, if it may do this there; None is always allowed.
 
         Raises `UnknownConversation`, `Denied` and `NotOffered`.
         """
-        conversation = await self._conversations.find(handle, identity, known=known)
+        conversation = await self._conversations.find(handle, identity, read=read)
         skill = self._skills().get(conversation.skill)
         if skill is None or skill.app_id != identity.app_id:
             raise Denied(self._barred(conversation.skill))

@@ -6,7 +6,7 @@ knows no feature's words. What belongs together is one `write`: all of it is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -19,6 +19,7 @@ __all__ = [
     "Delete",
     "Key",
     "Put",
+    "Read",
     "Record",
     "Store",
     "check_unit",
@@ -50,6 +51,10 @@ class Record:
     owner: str = ""
     expires: float | None = None
     due: float | None = None
+
+
+Read = Callable[[Iterable[Key]], Awaitable[Mapping[Key, Record]]]
+"""Answers for keys as `Store.read` does; it may ask for more with the same question."""
 
 
 @dataclass(frozen=True, slots=True)

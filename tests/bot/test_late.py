@@ -9,10 +9,8 @@ import pytest
 
 import skills_host.app
 from skills_host import Bot, Turn
-from skills_host.transport import Response
-from skills_host.wire import encode
 from tests.consumer.roots import EXPECT_REPLIES, Witness
-from tests.world import CONSOLE, REPLICA, SKILLS, Hold, Town, until
+from tests.world import Town, until
 
 
 @pytest.fixture(autouse=True)
@@ -85,44 +83,3 @@ async def test_late_reply_survives_a_restart_of_its_skill(empty_town: Town) -> N
     await empty_town.start_skill("echo", Working())
 
     assert await empty_town.heard(6) == ["I am working on it", *(f"done {n}" for n in range(5))]
-
-
-async def test_callback_waits_for_replies_that_are_passed_on(empty_town: Town) -> None:
-    """The skill's answer was there first, whoever of both is faster."""
-    replies = [{"type": "message", "text": text} for text in ("one", "two")]
-    answer = Response(200, body=encode({"activities": replies}))
-    empty_town.send.faults[SKILLS["echo"]] = lambda _: answer
-    await empty_town.start_root(echo=EXPECT_REPLIES)
-    hold = empty_town.send.faults[CONSOLE] = Hold(lambda request: b"one" in (request.body or b""))
-    turn = asyncio.create_task(empty_town.post("echo"))
-    await hold.arrived.wait()
-    handle = empty_town.handle("echo")
-    late = [
-        asyncio.create_task(empty_town.callback("echo", handle, activity))
-        for activity in ({"type": "message", "text": "three"}, {"type": "endOfConversation"})
-    ]
-    await until(lambda: len(empty_town.send.served) > 1)
-    hold.go.set()
-
-    assert (await turn).status == 200
-    assert [await one for one in late] == [(200, ""), (200, "")]
-    assert empty_town.said() == ["one", "two", "three"]
-
-
-async def test_callback_to_another_process_does_not_wait(empty_town: Town) -> None:
-    """Each knows only of the answers that it passes on itself, as the page of operations says."""
-    replies = [{"type": "message", "text": text} for text in ("one", "two")]
-    answer = Response(200, body=encode({"activities": replies}))
-    empty_town.send.faults[SKILLS["echo"]] = lambda _: answer
-    await empty_town.start_root(echo=EXPECT_REPLIES)
-    await empty_town.start_root(echo=EXPECT_REPLIES, base=REPLICA)
-    hold = empty_town.send.faults[CONSOLE] = Hold(lambda request: b"one" in (request.body or b""))
-    turn = asyncio.create_task(empty_town.post("echo"))
-    await hold.arrived.wait()
-    url = f"{REPLICA}/api/skills/v3/conversations/{empty_town.handle('echo')}/activities"
-    body = encode({"type": "message", "text": "three"})
-    late = await empty_town.call("POST", url, empty_town.bearer("echo"), body)
-    hold.go.set()
-
-    assert (late, (await turn).status) == ((200, ""), 200)
-    assert empty_town.said() == ["three", "one", "two"]

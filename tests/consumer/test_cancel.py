@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from skills.echo import bot as echo_bot
 from skills_host import Activity, Root, Turn
 from skills_host.consumer.calls import OpenCalls
+from skills_host.consumer.relays import Relays
 from skills_host.consumer.routing.reserved import ReservedKind
 from skills_host.errors import SkillFailed
+from skills_host.store.memory import MemoryStore
 from skills_host.transport import Request
 from skills_host.wire import decode
 from tests.conftest import open_town
@@ -238,13 +241,18 @@ async def test_message_behind_the_open_call_is_handled(town: Town) -> None:
 # Open calls
 
 
+def open_calls() -> OpenCalls:
+    """None yet; they need no store."""
+    return OpenCalls(Relays(MemoryStore(), by="here", now=time.time, seconds=60.0))
+
+
 async def unheard(_: Activity) -> None:
     raise AssertionError("nothing was said")
 
 
 async def test_cancelled_call_fails_with_its_code() -> None:
     """All calls of the handle, and no other."""
-    calls, go = OpenCalls(), asyncio.Event()
+    calls, go = open_calls(), asyncio.Event()
 
     async def wait(_: object) -> str:
         await go.wait()
@@ -267,7 +275,7 @@ async def test_cancelled_call_fails_with_its_code() -> None:
 
 async def test_call_of_a_cancelled_turn_is_cancelled() -> None:
     """Nothing goes on for nobody."""
-    calls, ended = OpenCalls(), asyncio.Event()
+    calls, ended = open_calls(), asyncio.Event()
 
     async def wait(_: object) -> None:
         try:

@@ -203,6 +203,9 @@ async def test_whenever_the_root_dies_the_answer_comes_once(
     assert mortal.died.is_set(), mortal.steps
     assert empty_town.said() == ["heard echo", f"heard {text}", "heard echo again"]
     assert skill.heard == ["echo", text, "echo again"]
+    if text == "hello":
+        # Who goes on with a call takes its record over, and away.
+        assert empty_town.records("answer") == {}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -235,7 +235,7 @@ class _Host:
         registered = self._registered
         front = Front(app, noted=self.noted)
         verifier = verifier_of(self._settings, keys, lambda: registered.now.snapshot, now=now)
-        watch = Watch(self._store, tasks=self._tasks, now=now)
+        watch = Watch(self._store, leases=leases, tasks=self._tasks, now=now)
         shared = Shared(
             settings=self._settings,
             now=self._world.now,

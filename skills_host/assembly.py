@@ -20,9 +20,11 @@ from skills_host.consumer.client import SkillClient
 from skills_host.consumer.conversations import Conversations, Patience
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.dialog import SkillDialogs
+from skills_host.consumer.ends import Ends
 from skills_host.consumer.fanout import FanOut
 from skills_host.consumer.hops import Trails
 from skills_host.consumer.host import SkillHost
+from skills_host.consumer.notices import Notices
 from skills_host.consumer.orchestrator import Orchestrator, Root
 from skills_host.consumer.proxy import ChannelProxy
 from skills_host.consumer.registry.compile import Skill
@@ -105,6 +107,7 @@ def _root_doors(
     root.serve_with(dialogs)
     orchestrator = _orchestrator(shared, root, conversations, dialogs, deliveries, client, host_url)
     adapter = _adapter(shared, name, root, orchestrator.run, tokens)
+    ends = _ends(shared, adapter, conversations, deliveries)
     host = SkillHost(
         adapter,
         conversations=conversations,
@@ -112,6 +115,7 @@ def _root_doors(
         store=shared.store,
         tasks=shared.tasks,
         deliveries=deliveries,
+        ends=ends,
         new_id=shared.new_id,
         now=shared.now,
         at_once=shared.settings.host.callbacks is Callbacks.ACCEPTED,
@@ -128,7 +132,7 @@ def _root_doors(
         now=shared.now,
         lifetime=shared.settings.host.limits.session_seconds,
     )
-    ender = _ender(shared, adapter, conversations, deliveries, calls)
+    ender = _ender(shared, adapter, conversations, deliveries, ends)
     shared.watch.enders[app_id] = ender.look_at
     door = skill_host(name, guard=shared.guard, host=host, proxy=proxy, bot_app_id=app_id)
     return [door, _messages(shared, name, adapter)]
@@ -187,19 +191,31 @@ def _conversations(shared: Shared, app_id: str) -> Conversations:
     )
 
 
+def _ends(
+    shared: Shared, adapter: Adapter, conversations: Conversations, deliveries: Deliveries
+) -> Ends:
+    return Ends(
+        adapter,
+        store=shared.store,
+        leases=shared.leases,
+        conversations=conversations,
+        deliveries=deliveries,
+    )
+
+
 def _ender(
     shared: Shared,
     adapter: Adapter,
     conversations: Conversations,
     deliveries: Deliveries,
-    calls: OpenCalls,
+    ends: Ends,
 ) -> Ender:
     return Ender(
         adapter,
         store=shared.store,
         conversations=conversations,
         deliveries=deliveries,
-        calls=calls,
+        ends=ends,
         skills=shared.registered.skills,
         patience=_patience(shared),
         now=shared.now,
@@ -250,6 +266,15 @@ def _deliveries(
     host_url: str,
     app_id: str,
 ) -> Deliveries:
+    notices = Notices(
+        root,
+        texts=root.texts,
+        skills=shared.registered.skills,
+        client=client,
+        tasks=shared.tasks,
+        host_url=host_url,
+        former=lambda name: _former(shared, name),
+    )
     return Deliveries(
         root,
         texts=root.texts,
@@ -257,12 +282,11 @@ def _deliveries(
         conversations=conversations,
         client=client,
         calls=calls,
-        tasks=shared.tasks,
+        notices=notices,
         host_url=host_url,
         now=shared.now,
         trails=Trails(shared.keys, app_id, shared.settings.host.limits.hops, conversations),
         intercept=lambda: root.intercept,
-        former=lambda name: _former(shared, name),
     )
 
 

@@ -53,7 +53,7 @@ async def cost(town: Town, traffic: Callable[[], tuple[int, int]], text: str) ->
 @pytest.mark.parametrize(
     ("echo", "first", "next", "last"),
     [
-        ({}, (3, 4), (3, 4), (5, 5)),
+        ({}, (3, 4), (3, 4), (5, 6)),
         (EXPECT_REPLIES, (2, 3), (2, 3), (3, 4)),
     ],
 )

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 APOLOGY = "Sorry, something went wrong here. Please try again."
 
 REMEMBERED = 24 * 3600.0  # seconds that the effects of a turn that does not end are kept
+CONTINUED = "ContinueConversation"
 IN_ANSWER = ("expectReplies", "stream")
 
 Said = Callable[[Activity], None]
@@ -155,7 +156,7 @@ class Adapter:
         identity: Identity | None = None,
         activity: Activity | None = None,
         speaker: str | None = None,
-        name: str = "ContinueConversation",
+        name: str = CONTINUED,
         key: str = "",
         guarded: bool = False,
         at_once: bool = False,
@@ -180,6 +181,37 @@ class Adapter:
         else:
             await compose(self.bot.middleware, run)(turn)
         await turn.save()
+
+    async def follow_up(
+        self,
+        place: Place,
+        run: Handler,
+        *,
+        key: str,
+        fence: Check,
+        speaker: str,
+        activity: Activity | None = None,
+        identity: Identity | None = None,
+        again: bool = False,
+        given_up: bool = False,
+    ) -> Outcome:
+        """Run `run` in a conversation that was begun earlier, as a turn that others take up if
+        this process dies; never raises for what the bot's code does wrong.
+
+        `fence`, `again` and `given_up` as in `process`. It has no answer, and what it is to write
+        at its end is the caller's to write.
+        """
+        turn = self._turn(
+            activity or continuation_of(place.reference, name=CONTINUED, new_id=self._new_id()),
+            identity=identity,
+            key=key,
+            place=place,
+            speaker=speaker,
+            fence=fence,
+            again=again,
+        )
+        await self._guarded(turn, _give_up if given_up else run)
+        return Outcome(Answer(), tuple(await turn.unsaved()), has_failed=turn.has_failed)
 
     def session(self, activity: Activity, identity: Identity) -> str:
         """The session that a received activity belongs to."""

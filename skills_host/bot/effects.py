@@ -8,7 +8,7 @@ by which a receiver that honours it takes it once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,9 @@ class Call:
     """A skill was, or was about to be, posted an activity (`about`) with this handle.
 
     `routed` if the root's routing did it, not its bot's code. `since` in seconds since the epoch;
-    `response` is what an invoke was answered with, if the call is known to have ended (`done`);
-    `failed` is the code with which its conversation was closed.
+    `response` is what an invoke was answered with, if the call is known to have ended (`done`) when
+    so many effects of the turn were `counted`. `failed` is the code with which its conversation was
+    closed, `answered` (JSON) what the turn had put into its own answer when the skill closed it.
     """
 
     key: str
@@ -43,11 +44,19 @@ class Call:
     failed: str = ""
     done: bool = False
     response: Any = None
+    counted: int = 0
+    answered: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """The call as it is stored, under its key."""
         members = {name: getattr(self, name) for name in self.__slots__ if name != "key"}
         return encode({"call": members})
+
+    @classmethod
+    def parse(cls, key: str, members: Mapping[str, Any]) -> Call:
+        """The call from its members as they are stored."""
+        tuples = {name: tuple(members.get(name, ())) for name in ("about", "answered")}
+        return cls(key=key, **{**members, **tuples})
 
     @property
     def number(self) -> int:
@@ -131,8 +140,9 @@ class Effects:
         return self._put(key, encode(value))
 
     async def routed(self) -> Call | None:
-        """The last call that routing made in an earlier run of the turn."""
-        routed = [call for call in await self._calls() if call.routed]
+        """The last call that routing made in an earlier run, if this one has not come to it yet."""
+        calls = await self._calls()
+        routed = [call for call in calls if call.routed and call.number > self._number]
         return max(routed, key=lambda call: call.number, default=None)
 
     async def called(self, skill: str, activity: Activity) -> Call | None:
@@ -147,21 +157,24 @@ class Effects:
         """The change that records a call, to be written before it is made."""
         return self._put(call.key, call.encode(), call.about[1])
 
+    def failed(self, call: Call, code: str) -> Put:
+        """The change that records that a call has failed, to be written when that is acted upon."""
+        return self.begun(replace(call, failed=code, counted=self._number))
+
     def resumed(self, call: Call) -> None:
         """Count on from a call of an earlier run."""
-        self._number = max(self._number, call.number)
+        self._number = max(self._number, call.number, call.counted)
 
-    def ended(self, call: Call, response: Any) -> None:
-        """Note that a call has ended."""
-        done = replace(call, done=True, response=response)
-        self._noted[call.key] = self._put(call.key, done.encode(), call.about[1])
+    def ended(self, call: Call, response: Any) -> Call:
+        """Note that a call has ended; as it is noted."""
+        done = replace(call, done=True, response=response, counted=self._number)
+        self._noted[call.key] = self.begun(done)
+        return done
 
     async def _calls(self) -> list[Call]:
         recorded = await self._recorded()
         return [
-            Call(key=key, **{**found["call"], "about": tuple(found["call"]["about"])})
-            for key, found in recorded.items()
-            if "call" in found
+            Call.parse(key, found["call"]) for key, found in recorded.items() if "call" in found
         ]
 
     async def _recorded(self) -> dict[str, Any]:

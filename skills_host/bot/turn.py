@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from skills_host.activity import Activity, ChannelAccount, viewed
@@ -44,6 +45,7 @@ __all__ = [
 
 # Nobody mentions a bot more often than this in what is meant to be read.
 MENTIONS = 20
+ID_CHARACTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,24 @@ class Turn:
         """
         return bool(self.place.caller)
 
+    @property
+    def is_leased(self) -> bool:
+        """True if another process takes the turn up where this one dies."""
+        return self._fence is not None
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """What is in the answer to the caller so far, as JSON; nothing where there is none."""
+        channel = self.channel
+        said = channel.activities if isinstance(channel, ReplyBuffer) else ()
+        return tuple(activity.encode().decode() for activity in said)
+
+    async def answer_again(self, answered: Sequence[str]) -> None:
+        """Put into the answer what an earlier run had put there, behind what is there already."""
+        if isinstance(self.channel, ReplyBuffer):
+            for said in answered[len(self.channel.activities) :]:
+                await self.channel.send(Activity.parse(said.encode()), key="")
+
     @contextmanager
     def about(self, activity: Activity, speaker: str) -> Iterator[None]:
         """For as long as it lasts, the turn is about what a skill said."""
@@ -172,16 +192,18 @@ class Turn:
     def as_said(self, activity: Activity) -> Activity:
         """An activity of the bot's own as if the turn's user had sent it, for a skill.
 
-        What it lacks of id, locale and channel data is the turn's. A skill may take a second
-        activity with the same id for the first one, delivered again: then the id gets a number.
+        What it lacks of id, locale and channel data is the turn's; what has no id then gets one
+        that is the same in every run of the turn, for a skill knows by it what it got before. A
+        second activity would be taken for the first one: then the id gets a number.
         """
         made = received_in(activity, self.reference)
         lacking = ("id", "locale", "channelData")
         made = made.with_raw({name: made.raw(name) or self.activity.raw(name) for name in lacking})
-        number = 1
-        while activity.id is None and made.id and mark_of(made) in self._posted:
+        id, number = made.id or sha256(self.key.encode()).hexdigest()[:ID_CHARACTERS], 1
+        made = made.with_(id=id)
+        while activity.id is None and mark_of(made) in self._posted:
             number += 1
-            made = made.with_(id=f"{self.activity.id}|{number}")
+            made = made.with_(id=f"{id}|{number}")
         return made
 
     def note_posted(self, activity: Activity) -> None:

@@ -8,12 +8,15 @@ from hashlib import sha256
 from skills_host.bot.turn import Place
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import IDLE, Session
+from skills_host.consumer.telling import Telling
 from skills_host.reference import ConversationReference
 from skills_host.settings import Delivery
 from skills_host.store.records import NEW
 from skills_host.wire import decode, decode_members, encode, encode_members
 
-__all__ = ["Card", "Floor", "Patience", "SkillConversation", "left"]
+__all__ = ["NOTHING", "Card", "Floor", "Patience", "SkillConversation", "left"]
+
+NOTHING = Telling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,9 @@ class SkillConversation:
     """What a handle leads to: the user's conversation, and the only skill that may use it.
 
     `place.audience` is whom the user's side needs tokens for; `since` in seconds since the epoch.
-    `delivery` is known only where the floor was just given. `ending` is the code with which the
-    host ends it, from when that is decided until everybody is told. Where it was just ended, `said`
-    is the last message that it got, and `tried` who else had declined that. `resumes` is the skill
-    that has the floor again, after `turns` messages, until that was let ask once more.
+    `delivery` is known only where the floor was just given, `version` that of the record, where it
+    was just ended or claimed. `ending` is the code with which the host ends it, from when that is
+    decided until everybody is told; `telling` is what else is to be told then.
     """
 
     handle: str
@@ -36,10 +38,13 @@ class SkillConversation:
     closed: bool = False
     ending: str = ""
     delivery: Delivery | None = None
-    said: str = ""
-    tried: tuple[str, ...] = ()
-    resumes: str = ""
-    turns: int = 0
+    telling: Telling = NOTHING
+    version: int = 0
+
+    @property
+    def attempts(self) -> int:
+        """How many processes have begun to tell of its end before this one."""
+        return max(0, self.version - self.telling.since) if self.telling.since else 0
 
     @property
     def id_after(self) -> str:
@@ -59,10 +64,11 @@ class SkillConversation:
             "since": self.since,
             "closed": self.closed,
             "ending": self.ending,
-            "resumes": [self.resumes, self.turns],
             "hops": self.place.hops,
         }
         members = {name: encode(value) for name, value in texts.items()}
+        if self.telling != NOTHING:
+            members["telling"] = self.telling.encode()
         return encode_members(members | {"reference": self.place.reference.encode()})
 
     @classmethod
@@ -70,8 +76,11 @@ class SkillConversation:
         """The conversation from its own `encode()`."""
         members = decode_members(body)
         reference = ConversationReference.parse(members.pop("reference"))
+        telling = members.pop("telling", None)
         stored = {name: decode(raw) for name, raw in members.items()}
+        # As earlier versions wrote it.
         resumes, turns = stored.get("resumes", ("", 0))
+        earlier = Telling(resumes=resumes, turns=turns) if resumes else NOTHING
         return cls(
             handle,
             stored["skill"],
@@ -81,18 +90,17 @@ class SkillConversation:
             stored["since"],
             stored["closed"],
             stored.get("ending", ""),
-            resumes=resumes,
-            turns=turns,
+            telling=earlier if telling is None else Telling.parse(telling),
         )
 
 
-def left(conversation: SkillConversation, session: Session) -> SkillConversation:
-    """A conversation that ends, with what its session knew of it. Pure."""
+def left(session: Session, handle: str) -> Telling:
+    """What a session knows of a conversation that ends, to be told to others. Pure."""
     active = session.active
-    if active is None or active.handle != conversation.handle:
-        return conversation
-    known = replace(conversation, said=active.said, tried=active.tried)
+    if active is None or active.handle != handle:
+        return NOTHING
     back = session.waiting[-1] if session.waiting else None
+    known = Telling(said=active.said, tried=active.tried)
     return known if back is None else replace(known, resumes=back.skill, turns=back.turns)
 
 

@@ -6,7 +6,9 @@ whoever comes late finds that out and does nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from skills_host.activity import Activity
@@ -14,39 +16,43 @@ from skills_host.addressing import joined_key
 from skills_host.auth.allowlist import check_owner
 from skills_host.auth.claims import Identity
 from skills_host.bot.turn import Place
-from skills_host.consumer.conversation import Card, Floor, Patience, SkillConversation, left
-from skills_host.consumer.handle import check_handle, is_handle, new_handle
+from skills_host.consumer.conversation import (
+    NOTHING,
+    Card,
+    Floor,
+    Patience,
+    SkillConversation,
+    left,
+)
+from skills_host.consumer.handle import Handles, check_handle, is_handle
 from skills_host.consumer.policy import is_listed
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.session import KIND as SESSION
 from skills_host.consumer.session import ActiveSkill, Session, ended, heard, started
-from skills_host.errors import SkillsHostError, UnknownConversation, VersionConflict
+from skills_host.consumer.spoken import Spoken
+from skills_host.consumer.telling import SkillEnd, Telling
+from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.settings import Delivery
-from skills_host.store.records import Change, Delete, Put, Read, Record, Store
+from skills_host.store.records import ANY, Change, Delete, Put, Read, Record, Store
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, encode
 
 __all__ = [
     "KIND",
-    "SENT",
     "Card",
-    "TELLING",
     "Conversations",
     "Floor",
     "Patience",
     "SkillConversation",
-    "sent_key",
 ]
 
 KIND = "handle"
 CARD = "card"
 OWNED = "owned"
-SENT = "sent"
 ATTEMPTS = 5
 GRACE = 3600.0  # seconds for which a conversation whose time is over waits for a host to end it
-TELLING = 30.0  # seconds after which another process tells of an end
-ASKING = 60.0  # seconds that a skill may take to ask again, if it has no deadline of its own
-SPOKEN = 1000  # activities of a conversation that are looked through at once
+SETTLED = 15.0  # seconds: a lease, and what is done under the next one
+POLL = 0.1  # seconds between two looks
 
 
 class Conversations:
@@ -70,11 +76,12 @@ class Conversations:
         self._store = store
         self._keys = keys
         self._host_app_id = host_app_id
+        self._handles = Handles(keys, host_app_id, random)
         self._skills = skills
         self._now = now
-        self._random = random
         self._lifetime = lifetime
         self._patience = patience
+        self.spoken = Spoken(store, now=now, kept=self._kept)
 
     async def floor(self, session: str) -> Floor:
         """Who has the floor in a session."""
@@ -104,41 +111,45 @@ class Conversations:
         A skill that has it already keeps its handle and its delivery; where the user is gets
         brought up to date. `said` is the message that it gets, `tried` who has declined that.
         """
-        now = self._now()
-        session, active = floor.session, floor.session.active
+        active = floor.session.active
         if active is None or active.skill != skill.name or not self._is_of(active.handle, skill):
-            handle = self._new_handle(skill)
-            beginning = ActiveSkill(skill.name, handle, now, delivery, int(bool(said)), said, tried)
-            session = started(session, beginning)
-        elif not tried or active.tried != tried:
-            session = heard(session, said=said)
-        active = session.active
-        assert active is not None  # noqa: S101 - for the type checker
-        handle, chosen = active.handle, active.delivery and Delivery(active.delivery)
+            handle, turns = self._handles.new(skill.app_id), int(bool(said))
+            now = self._now()
+            active = ActiveSkill(skill.name, handle, now, delivery, turns, said, tried)
+            session = started(floor.session, active)
+        else:
+            session = heard(floor.session, said=said)
+        chosen = Delivery(active.delivery) if active.delivery else None
         conversation = SkillConversation(
-            handle,
+            active.handle,
             skill.name,
             skill.app_id,
             self._host_app_id,
             place,
             active.since,
-            delivery=chosen or None,
+            delivery=chosen,
         )
+        return conversation, [self.remembered(floor, session), *self._opened(conversation, skill)]
+
+    def _is_of(self, handle: str, skill: Skill) -> bool:
+        """True unless the skill has another app id than when the handle was made for it."""
+        return self._handles.is_of(handle, skill.app_id)
+
+    def _opened(self, conversation: SkillConversation, skill: Skill) -> list[Change]:
         until = self._kept(skill.name)
-        changes: list[Change] = [
-            self.remembered(floor, session),
+        opened: list[Change] = [
             Put(
                 KIND,
-                handle,
+                conversation.handle,
                 conversation.encode(),
                 owner=skill.app_id,
                 expires=until,
-                due=self._patience.of(skill).ends(since=active.since, heard=now),
-            ),
+                due=self._patience.of(skill).ends(since=conversation.since, heard=self._now()),
+            )
         ]
         if is_listed(skill):
-            changes.append(Put(OWNED, _owned_key(conversation), b"{}", expires=until))
-        return conversation, changes
+            opened.append(Put(OWNED, _owned_key(conversation), b"{}", expires=until))
+        return opened
 
     async def find(
         self, handle: str, identity: Identity, *, read: Read | None = None
@@ -210,15 +221,6 @@ class Conversations:
             return False
         return True
 
-    async def declined(self, place: Place, handle: str) -> SkillConversation | None:
-        """A conversation that a skill has left by declining, if nobody has answered that yet."""
-        last = (await self.floor(place.session)).session.declined
-        record = (await self._store.read([(KIND, handle)])).get((KIND, handle))
-        if last is None or last.handle != handle or record is None:
-            return None
-        found = SkillConversation.parse(handle, record.body)
-        return replace(found, said=last.said, tried=last.tried)
-
     async def owned(
         self, skill_app_id: str, *, tenant: str = "", after: str = "", limit: int
     ) -> tuple[list[SkillConversation], str]:
@@ -238,13 +240,13 @@ class Conversations:
         return [conversation for conversation in found if not conversation.closed], more
 
     async def resumed(self, session: str, handle: str) -> SkillConversation | None:
-        """An open conversation of the session, with its delivery; None if it is closed."""
+        """A conversation of the session, with its delivery if it is open; None if forgotten."""
         keys = ((KIND, handle), (SESSION, session))
         records = await self._store.read(keys)
         record = records.get(keys[0])
-        conversation = SkillConversation.parse(handle, record.body) if record else None
-        if conversation is None or conversation.closed:
+        if record is None:
             return None
+        conversation = SkillConversation.parse(handle, record.body)
         active = _floor(session, records.get(keys[1])).session.active
         chosen = active.delivery if active is not None and active.handle == handle else None
         return replace(conversation, delivery=Delivery(chosen) if chosen else None)
@@ -265,16 +267,6 @@ class Conversations:
         body = encode({"skill": conversation.skill, "handle": conversation.handle})
         return [Put(CARD, key, body, expires=self._kept(conversation.skill))]
 
-    def sent(self, handle: str, activity_id: str, *, skill: str, owner: str) -> list[Change]:
-        """The changes that record that a skill, whose app id is `owner`, sent an activity."""
-        body = encode({"at": self._now()})
-        key, until = sent_key(handle, activity_id), self._kept(skill)
-        return [Put(SENT, key, body, owner=owner, expires=until)]
-
-    async def has_spoken(self, handle: str, *, since: float) -> bool:
-        """True if the skill has sent anything to the user in a conversation since then."""
-        return await self.last_spoken(handle) >= since
-
     async def end(
         self,
         session: str,
@@ -282,13 +274,15 @@ class Conversations:
         *,
         also: Iterable[Change] = (),
         ending: str = "",
-        asks: bool = False,
-        declines: bool = False,
+        end: SkillEnd | None = None,
+        by: str = "",
+        due: float | None = None,
     ) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before.
 
-        `also` is written with it, and what it `declines`. It is due until `all_told` if a skill
-        that waited `asks` again, or the host ends it with the code `ending`.
+        `also` is written with it. If there is somebody to tell, the turn `by` does: of the `end`
+        that the skill has sent, or of the host's own with the code `ending`. Its record may be
+        claimed by others from `due` on, until it is `told`.
         """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
@@ -300,54 +294,69 @@ class Conversations:
             if conversation.closed:
                 return None
             floor = _floor(session, records.get(keys[1]))
-            known = left(conversation, floor.session)
-            kept = replace(known if asks or ending else conversation, ending=ending)
+            since = record.version + 1
+            telling = replace(left(floor.session, handle), by=by, end=end, since=since)
+            known = replace(
+                conversation, telling=telling, ending=ending, closed=True, version=since
+            )
             try:
-                await self._store.write([*self._closed(kept, record, floor, declines), *also])
+                await self._store.write([*self._closed(known, record, floor, due), *also])
             except VersionConflict:
                 continue
             return known
         raise VersionConflict(KIND, handle)
 
     async def all_told(self, conversation: SkillConversation) -> None:
-        """Take note that everybody knows of an end, and whoever waited for it was let ask."""
-        until = self._now() + self._lifetime
-        body = replace(conversation, closed=True, ending="", resumes="").encode()
-        app_id = conversation.skill_app_id
-        await self._store.write([Put(KIND, conversation.handle, body, owner=app_id, expires=until)])
+        """Wait until everybody knows of an end that somebody else tells of, if not for ever."""
+        key = (KIND, conversation.handle)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED):
+                while conversation.telling != NOTHING:
+                    await asyncio.sleep(POLL)
+                    record = (await self._store.read([key])).get(key)
+                    if record is None:
+                        return
+                    conversation = SkillConversation.parse(record.key, record.body)
 
-    async def last_spoken(self, handle: str) -> float:
-        """When the skill sent something to the user last, in seconds since the epoch; 0: never."""
-        prefix, after, last = f"{joined_key(handle)}/", "", 0.0
-        while page := await self._store.scan(SENT, prefix, after=after, limit=SPOKEN):
-            # They are not in the order of time.
-            last = max(last, *(float(decode(record.body).get("at", 0)) for record in page))
-            after = page[-1].key
-            if len(page) < SPOKEN:
-                break
-        return last
+    def told(
+        self, conversation: SkillConversation, *, expects: int | None = ANY, asks: bool = False
+    ) -> Put:
+        """The change that notes that everybody knows of an end.
+
+        A skill that waited for it `asks` again soon if nobody has let it until now.
+        """
+        resumes, turns = conversation.telling.resumes, conversation.telling.turns
+        telling, due = NOTHING, None
+        if asks and resumes:
+            telling, due = Telling(resumes=resumes, turns=turns), self._now()
+        body = replace(conversation, closed=True, ending="", telling=telling).encode()
+        return Put(
+            KIND,
+            conversation.handle,
+            body,
+            expects=expects,
+            owner=conversation.skill_app_id,
+            expires=self._now() + self._lifetime,
+            due=due,
+        )
 
     def _closed(
-        self, conversation: SkillConversation, record: Record, floor: Floor, declines: bool
+        self, conversation: SkillConversation, record: Record, floor: Floor, due: float | None
     ) -> list[Change]:
-        body, due, until = replace(conversation, closed=True).encode(), None, self._kept()
-        if conversation.ending or conversation.resumes:
-            due, until = self._now() + TELLING, self._kept(conversation.skill)
-        if (back := self._skills().get(conversation.resumes)) is not None:
-            due = self._now() + TELLING + (back.seconds or ASKING)
+        kept = conversation if conversation.telling.by else replace(conversation, telling=NOTHING)
         changes: list[Change] = [
             Put(
                 KIND,
                 record.key,
-                body,
+                kept.encode(),
                 expects=record.version,
                 owner=record.owner,
-                expires=until,
+                expires=self._kept(*([conversation.skill] if kept.telling.by else [])),
                 due=due,
             ),
             Delete(OWNED, _owned_key(conversation)),
         ]
-        after = ended(floor.session, handle=conversation.handle, declines=declines)
+        after = ended(floor.session, handle=conversation.handle)
         if after != floor.session:
             changes.append(self.remembered(floor, after))
         return changes
@@ -357,28 +366,6 @@ class Conversations:
         registered = self._skills()
         longest = (self._patience.of(registered.get(name)).total + GRACE for name in skills)
         return self._now() + max((self._lifetime, *longest))
-
-    def _is_of(self, handle: str, skill: Skill) -> bool:
-        """True unless the skill has another app id than when the handle was made for it."""
-        host, app_id = self._host_app_id, skill.app_id
-        try:
-            check_handle(self._keys, handle, host_app_id=host, skill_app_id=app_id)
-        except SkillsHostError:
-            return False
-        return True
-
-    def _new_handle(self, skill: Skill) -> str:
-        return new_handle(
-            self._keys,
-            host_app_id=self._host_app_id,
-            skill_app_id=skill.app_id,
-            random=self._random(16),
-        )
-
-
-def sent_key(handle: str, activity_id: str) -> str:
-    """The key of the record that a skill sent an activity: only such may it update or delete."""
-    return joined_key(handle, activity_id)
 
 
 def _owned_key(conversation: SkillConversation) -> str:

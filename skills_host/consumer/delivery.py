@@ -13,39 +13,44 @@ from dataclasses import replace
 from functools import partial
 
 from skills_host.activity import Activity
-from skills_host.addressing import addressed_to_skill, end_of_conversation, received_in
+from skills_host.addressing import addressed_to_skill
 from skills_host.bot.channel import InvokeResponse, invoke_response_of
 from skills_host.bot.effects import Call
 from skills_host.bot.handlers import Bot
-from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.calls import OpenCalls
 from skills_host.consumer.client import SkillClient, log_failure
 from skills_host.consumer.conversations import Conversations, Floor, SkillConversation
 from skills_host.consumer.hops import CallLoop, Trails
+from skills_host.consumer.notices import Notices
 from skills_host.consumer.policy import is_for_bot
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.replay import kept
 from skills_host.consumer.routing.context import without_context
 from skills_host.consumer.said import (
     END_CODES,
+    REPROMPT,
     Heard,
+    answered_before,
     call_of,
     is_answer,
     is_decline,
+    may_repeat,
     mode_of,
-    pass_on,
     response_of,
 )
 from skills_host.consumer.sso import Intercept, dealt_with
-from skills_host.consumer.texts import RootTexts, ended_text, filled
+from skills_host.consumer.telling import SkillEnd
+from skills_host.consumer.texts import RootTexts, filled
 from skills_host.consumer.values import admitted, is_refused
-from skills_host.errors import SkillFailed, SkillsHostError, VersionConflict
-from skills_host.settings import Delivery, Retry
+from skills_host.errors import SkillFailed, VersionConflict
+from skills_host.settings import Delivery
 
 __all__ = ["Declines", "Deliveries", "FloorChanged"]
 
 log = logging.getLogger(__name__)
+
+TELLING = 60.0  # seconds after which others tell of an end that came upon a turn without a lease
 
 Declines = Callable[[Turn, SkillConversation], Awaitable[bool]]
 """Finds another skill for what one has declined; False if there is nothing to find one for."""
@@ -67,12 +72,11 @@ class Deliveries:
         conversations: Conversations,
         client: SkillClient,
         calls: OpenCalls,
-        tasks: Tasks,
+        notices: Notices,
         host_url: str,
         now: Callable[[], float],
         trails: Trails,
         intercept: Callable[[], Intercept | None] = lambda: None,
-        former: Callable[[str], Skill | None] = lambda name: None,
     ) -> None:
         self._bot = bot
         self._texts = texts
@@ -80,12 +84,11 @@ class Deliveries:
         self._conversations = conversations
         self._client = client
         self.calls = calls
-        self._tasks = tasks
+        self.notices = notices
         self._host_url = host_url
         self._now = now
         self.trails = trails
         self._intercept = intercept
-        self._former = former
         self.declines: Declines | None = None
 
     async def forward(
@@ -154,7 +157,7 @@ class Deliveries:
             turn.respond(loop.status)
         is_over = (await self._conversations.floor(turn.session)).session.active is None
         text, code = filled(self._texts.looped, title=skill.title), END_CODES[loop.code]
-        await self._ended_for_all(turn, text, skill.name, code, climbs=is_over)
+        await self.notices.for_all(turn, text, skill.name, code, climbs=is_over)
         if is_over and not turn.has_ended:
             # Whatever the root's bot made of it: else the caller would pass on the next word too.
             await turn.end(code=code)
@@ -162,88 +165,76 @@ class Deliveries:
     async def go_on(self, turn: Turn, call: Call, activity: Activity) -> InvokeResponse | None:
         """Go on with a call that an earlier run of the turn has begun.
 
-        The skill is posted to again only if it takes the same activity once. Otherwise nobody
-        knows whether it got it, unless it has answered since: then the user is told.
+        An end that was this turn's to tell of is told. The skill is posted to again only if it
+        takes the same activity once. Otherwise nobody knows whether it got it, unless it has
+        answered since: then the user is told.
         """
         turn.effects.resumed(call)
+        turn.note_posted(activity)
         skill = self._skills().get(call.skill)
         conversation = await self._conversations.resumed(turn.session, call.handle)
-        if conversation is None and self.declines is not None:
-            declined = await self._conversations.declined(turn.place, call.handle)
-            if declined is not None:
-                await self.declines(turn, declined)
-                return None
+        if conversation is not None and conversation.closed:
+            await self._ended_before(turn, skill, conversation, call)
         if call.done:
-            return None if call.response is None else InvokeResponse(*call.response)
-        if skill is not None and call.failed:
-            await self._told_of(turn, skill, call.failed)
-        elif skill is not None and conversation is not None:
-            if skill.retry is Retry.SAFE:
-                return await self.posted(turn, skill, conversation, call, activity)
-            if not await self._conversations.has_spoken(call.handle, since=call.since):
-                failure = SkillFailed(code="interrupted")
-                await self._failed(turn, skill, conversation, call, failure)
+            return answered_before(turn, call)
+        if skill is None or conversation is None or conversation.closed:
+            return None
+        if may_repeat(skill, activity):
+            return await self.posted(turn, skill, conversation, call, activity)
+        if not await self._conversations.spoken.has_been(call.handle, since=call.since):
+            failure = SkillFailed(code="interrupted")
+            await self._failed(turn, skill, conversation, call, failure)
         return None
 
-    async def ended(self, turn: Turn, conversation: SkillConversation) -> None:
-        """Tell the root's bot that a skill is done, and the user if so configured.
+    async def _ended_before(
+        self, turn: Turn, skill: Skill | None, conversation: SkillConversation, call: Call
+    ) -> None:
+        """Go on with the end of a call that an earlier run of the turn has come upon."""
+        telling = conversation.telling
+        if telling.by != turn.key:
+            # What the user says next comes after what follows from it.
+            await self._conversations.all_told(conversation)
+            return
+        if telling.end is not None:
+            await turn.answer_again(call.answered)
+            await self._ended_by(turn, conversation, telling.end.activity)
+        elif skill is not None and call.failed:
+            await self._failure_told(turn, skill, conversation, call.failed)
 
-        A root that is itself a skill, and has no code for ends, passes the end on to its caller.
+    async def ended(self, turn: Turn, conversation: SkillConversation) -> None:
+        """Do what follows from an end that a skill has sent: the root's bot is told.
+
         What a skill declines goes to another one instead, and a skill that waited asks again.
         """
         if self.declines is not None and is_decline(turn.activity):
             if await self.declines(turn, conversation):
                 return
-        await self._told_end(turn)
+        await self.notices.end(turn)
+        await self.back(turn, conversation)
+
+    async def ended_by_host(self, turn: Turn, conversation: SkillConversation) -> None:
+        """Do what follows from an end that the host has made: everybody is told."""
+        await self.notices.host_end(turn, conversation)
         await self.back(turn, conversation)
 
     async def back(self, turn: Turn, conversation: SkillConversation) -> None:
         """Let the skill that has the floor again after an end ask, if nobody spoke to it yet."""
-        skill = self._skills().get(conversation.resumes)
+        telling = conversation.telling
+        skill = self._skills().get(telling.resumes)
         if skill is None:
             return
         floor = await self._conversations.floor(turn.session)
         active = floor.session.active
-        if active and (active.skill, active.turns) == (skill.name, conversation.turns):
+        if active and (active.skill, active.turns) == (skill.name, telling.turns):
             with suppress(FloorChanged):
-                asks = turn.as_said(Activity.make("event", name="repromptDialog"))
+                asks = turn.as_said(Activity.make("event", name=REPROMPT))
                 await self.forward(turn, skill, floor, asks)
-        await self._conversations.all_told(conversation)
-
-    async def _told_end(self, turn: Turn) -> None:
-        handled = await self._bot.handled(turn)
-        skill = self._skills().get(turn.speaker or "")
-        if skill is not None and skill.texts.ended:
-            await turn.send(skill.texts.ended)
-        if not handled:
-            await pass_on(turn)
-
-    async def synthetic_end(
-        self, turn: Turn, skill: str, code: str, *, climbs: bool = False
-    ) -> None:
-        """The end that a skill did not send, for the root's bot; if it `climbs`, as in `ended`."""
-        with turn.about(end_of_conversation(code=code), skill):
-            if not await self._bot.handled(turn) and climbs:
-                await pass_on(turn)
 
     async def intercepted(
         self, turn: Turn, conversation: SkillConversation, activity: Activity
     ) -> bool:
         """True if the root's hook dealt with an OAuth card, so that the user need not see it."""
         return await dealt_with(self._intercept(), turn, activity, speaker=conversation.skill)
-
-    def tell_skill(
-        self, turn: Turn, skill: Skill, conversation: SkillConversation, *, code: str
-    ) -> None:
-        """Send the skill an end, in a task of the host: nobody waits for a skill that is let go."""
-        # Agents SDK skills refuse an end without the addresses of its sender.
-        end = received_in(end_of_conversation(code=code), turn.reference).with_raw(
-            {"channelData": turn.activity.raw("channelData")}
-        )
-        outgoing = addressed_to_skill(
-            end, conversation_id=conversation.handle, service_url=self._host_url
-        )
-        self._tasks.follow(self._told(skill, outgoing, conversation.handle))
 
     async def posted(
         self,
@@ -289,9 +280,9 @@ class Deliveries:
                 return None
             await relay.passed_on(answer.replies, hear)
         response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
-        await self._ended_with(turn, conversation, heard)
         given = None if response is None else (response.status, response.body)
-        turn.effects.ended(call, given)
+        done = turn.effects.ended(call, given)
+        await self._ended_with(turn, conversation, done, heard)
         return response
 
     async def passed_on(
@@ -319,16 +310,35 @@ class Deliveries:
                 sent = await turn.relay(reply, reply_to_id=turn.reference.activity_id)
                 turn.keep(self._conversations.shown(conversation, reply, sent))
 
-    async def _ended_with(self, turn: Turn, conversation: SkillConversation, heard: Heard) -> None:
-        end = heard.end
-        if end is None:
+    async def _ended_with(
+        self, turn: Turn, conversation: SkillConversation, call: Call, heard: Heard
+    ) -> None:
+        if heard.end is None:
             return
         ended = await self._conversations.end(
-            turn.session, conversation.handle, asks=True, declines=is_decline(end)
+            turn.session,
+            conversation.handle,
+            also=[turn.effects.begun(replace(call, answered=turn.answered))],
+            end=SkillEnd(heard.end),
+            by=turn.key,
+            due=self._due(turn),
         )
         if ended is not None:
+            await self._ended_by(turn, ended, heard.end)
+
+    async def _ended_by(self, turn: Turn, conversation: SkillConversation, end: Activity) -> None:
+        """Do what follows from an end that came in an answer; noted when the turn ends."""
+        is_told = False
+        try:
             with turn.about(end, conversation.skill):
-                await self.ended(turn, ended)
+                await self.ended(turn, conversation)
+            is_told = True
+        finally:
+            turn.keep([self._conversations.told(conversation, asks=not is_told)])
+
+    def _due(self, turn: Turn) -> float | None:
+        """When others may tell of an end of this turn: nobody else takes up what is not leased."""
+        return None if turn.is_leased else self._now() + TELLING
 
     async def _failed(
         self,
@@ -344,53 +354,23 @@ class Deliveries:
             return
         log_failure(skill, failure)
         code = END_CODES.get(failure.code, "channelFailed")
-        failed = turn.effects.begun(replace(call, failed=code))
+        failed = turn.effects.failed(call, code)
         ended = await self._conversations.end(
-            turn.session, conversation.handle, also=[failed], asks=True
+            turn.session, conversation.handle, also=[failed], by=turn.key, due=self._due(turn)
         )
         if ended is None:
             return
         if code != "channelFailed":
-            self.tell_skill(turn, skill, conversation, code=code)
-        await self._told_of(turn, skill, code)
-        await self.back(turn, ended)
+            self.notices.tell_skill(turn, skill, conversation, code=code)
+        await self._failure_told(turn, skill, ended, code)
 
-    def known(self, name: str) -> Skill | None:
-        """A skill, also one that may not be used any more: it can still be told of an end."""
-        return self._skills().get(name) or self._former(name)
-
-    async def tell_end(self, turn: Turn, *, conversation: SkillConversation, code: str) -> None:
-        """Tell the skill, the user and the root's bot of an end that the host has made."""
-        skill = self.known(conversation.skill)
-        title = conversation.skill if skill is None else skill.title
-        text = ended_text(self._texts, skill, code)
-        if skill is not None:
-            self.tell_skill(turn, skill, conversation, code=code)
-        await self._ended_for_all(turn, filled(text, title=title), conversation.skill, code)
-        await self.back(turn, conversation)
-
-    async def _told_of(self, turn: Turn, skill: Skill, code: str) -> None:
-        """Tell the user and the root's bot that a skill cannot be used."""
-        text = skill.texts.unavailable or self._texts.unavailable
-        if code == "interrupted":
-            text = skill.texts.interrupted or self._texts.interrupted
-        await self._ended_for_all(turn, filled(text, title=skill.title), skill.name, code)
-
-    async def _ended_for_all(
-        self, turn: Turn, text: str, skill: str, code: str, *, climbs: bool = True
+    async def _failure_told(
+        self, turn: Turn, skill: Skill, conversation: SkillConversation, code: str
     ) -> None:
-        """Tell the user and the root's bot of an end; the bot, even if the user cannot be told."""
+        is_told = False
         try:
-            await turn.send(text)
-        except SkillsHostError:
-            await self.synthetic_end(turn, skill, code, climbs=climbs)
-            # A turn that fails forgets what it changed, and this it must not.
-            await turn.save()
-            raise
-        await self.synthetic_end(turn, skill, code, climbs=climbs)
-
-    async def _told(self, skill: Skill, end: Activity, handle: str) -> None:
-        try:
-            await self._client.post(skill, end, conversation_id=handle)
-        except SkillsHostError as exc:
-            log.warning("skill %s was not told of its end: %s", skill.name, exc.code)
+            await self.notices.failure(turn, skill, code)
+            await self.back(turn, conversation)
+            is_told = True
+        finally:
+            turn.keep([self._conversations.told(conversation, asks=not is_told)])

@@ -14,7 +14,7 @@ from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries, FloorChanged
 from skills_host.consumer.hops import CallLoop
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.said import call_of, is_answer, mode_of
+from skills_host.consumer.said import REPROMPT, call_of, is_answer, mode_of
 from skills_host.consumer.session import ActiveSkill, resumed, suspended
 from skills_host.consumer.texts import RootTexts, filled
 from skills_host.consumer.values import is_refused
@@ -75,6 +75,10 @@ class SkillDialogs:
             raise ValueError("an end begins nothing; give the skill an activity of its own")
         if delivery is None and activity is not None:
             delivery = _delivery_of(activity)
+        earlier = await turn.effects.called(skill, outgoing)
+        if earlier is not None:
+            # What has the floor now is what an earlier run has begun, or came after it.
+            return await self._deliveries.go_on(turn, earlier, outgoing)
         for _ in range(ATTEMPTS):
             await self.cancel(turn)
             floor = await self._conversations.floor(turn.session)
@@ -147,7 +151,7 @@ class SkillDialogs:
 
     async def reprompt(self, turn: Turn) -> None:
         """Let the skill that has the floor ask its question again; nothing if none has."""
-        await self._to_active(turn, Activity.make("event", name="repromptDialog"))
+        await self._to_active(turn, Activity.make("event", name=REPROMPT))
 
     async def resume(self, turn: Turn) -> None:
         """Go back to the skill after something else was talked about: it asks again.
@@ -178,7 +182,7 @@ class SkillDialogs:
         """
         active = await self.let_go(turn, code=code)
         if active is not None:
-            await self._deliveries.synthetic_end(turn, active.skill, code)
+            await self._deliveries.notices.synthetic_end(turn, active.skill, code)
         return active
 
     async def let_go(self, turn: Turn, *, code: str = "userCancelled") -> ActiveSkill | None:
@@ -200,7 +204,7 @@ class SkillDialogs:
         self._calls.cancel(active.handle)
         skill = self._skills().get(active.skill)
         if skill is not None:
-            self._deliveries.tell_skill(turn, skill, closed, code=code)
+            self._deliveries.notices.tell_skill(turn, skill, closed, code=code)
         return active
 
     # What the root's turns do
@@ -208,12 +212,14 @@ class SkillDialogs:
     async def gone(self, turn: Turn, active: ActiveSkill) -> None:
         """Take the floor from a skill that is not registered any more, and say so."""
         closed = await self._conversations.end(turn.session, active.handle)
-        skill = self._deliveries.known(active.skill)
+        skill = self._deliveries.notices.known(active.skill)
         if skill is not None and closed is not None:
-            self._deliveries.tell_skill(turn, skill, closed, code="channelFailed")
+            self._deliveries.notices.tell_skill(turn, skill, closed, code="channelFailed")
         title = active.skill if skill is None else skill.title
         await turn.send(filled(self._texts.unavailable, title=title))
-        await self._deliveries.synthetic_end(turn, active.skill, "channelFailed", climbs=True)
+        await self._deliveries.notices.synthetic_end(
+            turn, active.skill, "channelFailed", climbs=True
+        )
 
     async def aside(
         self, turn: Turn, skill: Skill, activity: Activity | None = None, *, handle: str = ""
@@ -242,7 +248,8 @@ class SkillDialogs:
     ) -> InvokeResponse | None:
         conversation = None
         if handle:
-            conversation = await self._conversations.resumed(turn.session, handle)
+            found = await self._conversations.resumed(turn.session, handle)
+            conversation = found if found is not None and not found.closed else None
         is_new = conversation is None
         changes: list[Change] = []
         if conversation is None:
@@ -259,7 +266,7 @@ class SkillDialogs:
         """End a conversation that has done what it was for, if it is open, and tell its skill."""
         closed = await self._conversations.end(turn.session, conversation.handle)
         if closed is not None:
-            self._deliveries.tell_skill(turn, skill, closed, code="completedSuccessfully")
+            self._deliveries.notices.tell_skill(turn, skill, closed, code="completedSuccessfully")
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
         outgoing = turn.as_said(activity)

@@ -12,13 +12,15 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from skills_host.auth.denials import Denied
-from skills_host.errors import UnknownConversation
+from skills_host.errors import SkillsHostError, UnknownConversation
 from skills_host.store.seal import HostKey, Keys
 
-__all__ = ["check_handle", "is_handle", "new_handle"]
+__all__ = ["Handles", "check_handle", "is_handle", "new_handle"]
 
 VERSION = 1
 RANDOM_BYTES = 16
@@ -45,6 +47,32 @@ def new_handle(
     head = bytes([VERSION, key.id]) + region.to_bytes(2, "big") + random
     signed = head + _owner_tag(key, host_app_id, skill_app_id)
     return _text(signed + _tag(key, signed))
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """The handles that one bot gives its skills; `random` makes so many fresh random bytes."""
+
+    keys: Keys
+    host_app_id: str
+    random: Callable[[int], bytes]
+
+    def new(self, skill_app_id: str) -> str:
+        """A handle for one conversation with a skill."""
+        return new_handle(
+            self.keys,
+            host_app_id=self.host_app_id,
+            skill_app_id=skill_app_id,
+            random=self.random(RANDOM_BYTES),
+        )
+
+    def is_of(self, handle: str, skill_app_id: str) -> bool:
+        """True if the handle was made for the skill with this app id."""
+        try:
+            check_handle(self.keys, handle, host_app_id=self.host_app_id, skill_app_id=skill_app_id)
+        except SkillsHostError:
+            return False
+        return True
 
 
 def check_handle(keys: Keys, handle: str, *, host_app_id: str, skill_app_id: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, received_in
@@ -15,20 +14,14 @@ from skills_host.bot.effects import KIND as EFFECT
 from skills_host.bot.handlers import Handler
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
-from skills_host.consumer.conversations import (
-    KIND as HANDLE,
-)
-from skills_host.consumer.conversations import (
-    SENT,
-    Conversations,
-    SkillConversation,
-    sent_key,
-)
+from skills_host.consumer.conversations import KIND as HANDLE
+from skills_host.consumer.conversations import Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries
+from skills_host.consumer.ends import Ends
 from skills_host.consumer.policy import check_declared, check_policy, is_for_bot
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.relays import places
-from skills_host.consumer.said import is_decline
+from skills_host.consumer.spoken import spoken_key
 from skills_host.consumer.values import checked
 from skills_host.errors import BadInput, UnknownConversation
 from skills_host.settings import Operation
@@ -81,6 +74,7 @@ class SkillHost:
         store: Store,
         tasks: Tasks,
         deliveries: Deliveries,
+        ends: Ends,
         new_id: Callable[[], str],
         now: Callable[[], float],
         at_once: bool = True,
@@ -92,6 +86,7 @@ class SkillHost:
         self._store = store
         self._tasks = tasks
         self._deliveries = deliveries
+        self._ends = ends
         self._new_id = new_id
         self._now = now
         self._at_once = at_once
@@ -184,7 +179,7 @@ class SkillHost:
             sent = await turn.relay(activity, reply_to_id=answers)
             noted = self._noted(callback, sent)
             if sent:
-                noted += self._conversations.sent(
+                noted += self._conversations.spoken.noted(
                     conversation.handle,
                     sent,
                     skill=conversation.skill,
@@ -206,18 +201,10 @@ class SkillHost:
         return sent
 
     async def _end(self, callback: _Callback) -> None:
-        conversation, identity = callback.conversation, callback.identity
-        ended = await self._conversations.end(
-            conversation.place.session,
-            conversation.handle,
-            also=self._noted(callback, ""),
-            asks=True,
-            declines=is_decline(callback.activity),
-        )
-        if ended is None:
+        also = self._noted(callback, "")
+        activity, identity = callback.activity, callback.identity
+        if not await self._ends.sent(callback.conversation, activity, identity, also=also):
             raise UnknownConversation(code="conversation-ended")
-        tell = partial(self._deliveries.ended, conversation=ended)
-        await self._turn(conversation, tell, identity, callback.activity, key=callback.key)
 
     def _noted(self, callback: _Callback, sent: str) -> list[Change]:
         """The changes that record the answer to what came with a key."""
@@ -247,7 +234,7 @@ class SkillHost:
         return conversation
 
     async def _check_sent(self, conversation: SkillConversation, activity_id: str) -> None:
-        key = (SENT, sent_key(conversation.handle, activity_id))
+        key = spoken_key(conversation.handle, activity_id)
         record = (await self._store.read([key])).get(key)
         if record is None or record.owner != conversation.skill_app_id:
             raise Denied("not-activity-owner")

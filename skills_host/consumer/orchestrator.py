@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from skills_host.activity import Activity
@@ -27,7 +28,6 @@ from skills_host.consumer.session import ActiveSkill
 from skills_host.consumer.texts import RootTexts
 from skills_host.errors import VersionConflict
 from skills_host.routing_settings import Help, Interruption
-from skills_host.settings import Retry
 
 __all__ = ["Orchestrator", "Root", "RootTexts"]
 
@@ -90,8 +90,8 @@ class Orchestrator:
     async def _posted_in(self, turn: Turn, earlier: Call) -> Activity:
         """What an earlier run of the turn has posted: words of before, where it was an answer."""
         active = (await self._conversations.floor(turn.session)).session.active
-        activity, (*_, id) = turn.activity, earlier.about
-        if active is not None and active.handle == earlier.handle:
+        activity, (type, *_, id) = turn.activity, earlier.about
+        if type == "message" and active is not None and active.handle == earlier.handle:
             if active.said not in ("", kept(activity)):
                 activity = turn.as_said(said_again(active.said))
         # What another skill has declined before went on with an id of its own.
@@ -203,13 +203,25 @@ class Orchestrator:
 
     async def _rerouted(self, turn: Turn, conversation: SkillConversation) -> bool:
         """Find another skill for words that one has declined; False if there were none."""
-        said, tried = conversation.said, (*conversation.tried, conversation.skill)
-        if not said or conversation.resumes:
+        left = conversation.telling
+        if not left.said or left.resumes:
             return False
+        earlier = await turn.effects.routed()
+        if earlier is not None:
+            await self._deliveries.go_on(turn, earlier, await self._posted_in(turn, earlier))
+            return True
+        for _ in range(ATTEMPTS):
+            with suppress(FloorChanged):
+                await self._passed_on(turn, conversation)
+                return True
+        raise VersionConflict("session", turn.session)
+
+    async def _passed_on(self, turn: Turn, conversation: SkillConversation) -> None:
+        """Decide once more about words that a skill has declined."""
+        left = conversation.telling
+        said, tried = left.said, (*left.tried, conversation.skill)
         with turn.about(turn.as_said(said_again(said)), conversation.skill):
             floor = await self._conversations.floor(turn.session)
-            if floor.session.active is not None:
-                return await self._gone_on(turn, conversation, floor)
             request = RouteRequest(
                 text_of(said)[:LISTENED],
                 locale=turn.activity.locale or "",
@@ -218,35 +230,15 @@ class Orchestrator:
                 now=self._now(),
                 tried=frozenset(tried),
             )
-            decision = RouteDecision(RouteKind.UNKNOWN, policy="hops")
-            if len(tried) < HOPS:
+            # Where the user has gone on with something else meanwhile, it disturbs nobody there.
+            has_gone_on = floor.session.active is not None
+            decision = RouteDecision(RouteKind.UNKNOWN, policy="late" if has_gone_on else "hops")
+            if len(tried) < HOPS and not has_gone_on:
                 decision = await decide(request, await self._known.now(), self._routers)
             decision = replace(decision, id=turn.key)
             await self._noted(turn, request, decision)
         again = turn.as_said(said_again(said).with_(id=conversation.id_after))
         await self._routes.take(turn, floor, decision, again=again, tried=tried)
-        return True
-
-    async def _gone_on(self, turn: Turn, left: SkillConversation, floor: Floor) -> bool:
-        """Go on with declined words that another turn, which may have died, began to pass on.
-
-        The skill that has them knows their id, or must not get them twice: then the user is told.
-        """
-        active = floor.session.active
-        skill = self._skills().get(active.skill) if active is not None else None
-        tried = (*left.tried, left.skill)
-        if active is None or skill is None or not turn.effects.again or active.tried != tried:
-            return True
-        if skill.retry is Retry.SAFE:
-            again = turn.as_said(said_again(left.said).with_(id=left.id_after))
-            stay = RouteDecision(RouteKind.STAY, skill.name, policy="again")
-            await self._routes.take(turn, floor, stay, again=again, tried=tried)
-        elif not await self._conversations.has_spoken(active.handle, since=active.since):
-            # Told first: whoever takes this turn up after the cancel finds nothing to go on with.
-            text = skill.texts.interrupted or self._root.texts.interrupted
-            await self._routes.say(turn, text, title=skill.title)
-            await self._dialogs.cancel(turn, code="interrupted")
-        return True
 
     async def _own(self, turn: Turn) -> None:
         """What happens to the conversation is the root's to know first."""
@@ -276,7 +268,7 @@ class Orchestrator:
         if not is_message:
             self._root.leave_dialog(turn)
         # An end from the caller is known there; one that the user asked for is not.
-        await self._deliveries.synthetic_end(
+        await self._deliveries.notices.synthetic_end(
             turn, cancelled.skill, "userCancelled", climbs=is_message
         )
         await self._after_cancel(turn, {skill.handle for skill in waiting})

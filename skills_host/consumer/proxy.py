@@ -201,7 +201,7 @@ class ChannelProxy:
         handle = await self._opened(skill, basis, wanted, created)
         given = {"id": handle, "serviceUrl": self._host_url}
         if created.activity_id:
-            noted = self._conversations.sent(
+            noted = self._conversations.spoken.noted(
                 handle, created.activity_id, skill=skill.name, owner=skill.app_id
             )
             await self._store.write(noted)

@@ -12,19 +12,23 @@ from skills_host.consumer.client import SkillAnswer
 from skills_host.consumer.conversation import SkillConversation
 from skills_host.consumer.registry.compile import Skill
 from skills_host.consumer.values import checked_response
-from skills_host.settings import Delivery
+from skills_host.settings import Delivery, Retry
 
 __all__ = [
     "END_CODES",
+    "REPROMPT",
     "Heard",
+    "answered_before",
     "call_of",
     "is_answer",
     "is_decline",
+    "may_repeat",
     "mode_of",
     "pass_on",
     "response_of",
 ]
 
+REPROMPT = "repromptDialog"
 END_CODES = {
     "deadline": "botTimedOut",
     "interrupted": "interrupted",
@@ -45,6 +49,11 @@ def is_decline(end: Activity) -> bool:
     """True for an end by which a skill says that the last message is for another one. Pure."""
     value = end.value
     return isinstance(value, dict) and value.get("reroute") is True
+
+
+def may_repeat(skill: Skill, activity: Activity) -> bool:
+    """True if a skill may get this twice: it takes it once, or only asks once more. Pure."""
+    return skill.retry is Retry.SAFE or (activity.type, activity.name) == ("event", REPROMPT)
 
 
 def mode_of(skill: Skill, chosen: Delivery | None, activity: Activity) -> Delivery:
@@ -73,6 +82,16 @@ def response_of(
     given = given or InvokeResponse(answer.status, answer.body)
     response = checked_response(skill, activity, given)
     if heard.answers_turn:
+        turn.invoke_response = response
+    return response
+
+
+def answered_before(turn: Turn, call: Call) -> InvokeResponse | None:
+    """The response to an invoke that an earlier run of the turn has posted; the turn's own, too."""
+    if call.response is None:
+        return None
+    response = InvokeResponse(*call.response)
+    if call.routed and turn.activity.type == "invoke" and turn.invoke_response is None:
         turn.invoke_response = response
     return response
 

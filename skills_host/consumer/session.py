@@ -68,16 +68,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """At most one active skill, one that waits for it to end, and one question.
-
-    `declined` is the skill that has left by declining what it got, until another one that did not
-    get the same has the floor, or gets something else.
-    """
+    """At most one active skill, one that waits for it to end, and one question."""
 
     active: ActiveSkill | None = None
     waiting: tuple[ActiveSkill, ...] = ()
     pending: Pending | None = None
-    declined: ActiveSkill | None = None
 
     def encode(self) -> bytes:
         """The session as it is stored."""
@@ -88,8 +83,6 @@ class Session:
             stored["waiting"] = [asdict(skill) for skill in self.waiting]
         if self.pending is not None:
             stored["pending"] = asdict(self.pending)
-        if self.declined is not None:
-            stored["declined"] = asdict(self.declined)
         return encode(stored)
 
     @classmethod
@@ -99,12 +92,12 @@ class Session:
         if not stored:
             return cls()
         waiting = tuple(map(ActiveSkill.of, stored.pop("waiting", ())))
-        pending, declined = stored.pop("pending", None), stored.pop("declined", None)
+        pending = stored.pop("pending", None)
+        stored.pop("declined", None)  # which earlier versions have written
         return cls(
             ActiveSkill.of(stored) if stored else None,
             waiting,
             pending and Pending(**{**pending, "choices": tuple(pending["choices"])}),
-            declined and ActiveSkill.of(declined),
         )
 
 
@@ -113,8 +106,7 @@ IDLE = Session()
 
 def started(session: Session, active: ActiveSkill) -> Session:
     """The skill takes the floor; a question that is open does not matter any more."""
-    declined = session.declined if active.tried else None
-    return replace(session, active=active, pending=None, declined=declined)
+    return replace(session, active=active, pending=None)
 
 
 def heard(session: Session, *, said: str) -> Session:
@@ -123,20 +115,17 @@ def heard(session: Session, *, said: str) -> Session:
     if active is None or not said:
         return session
     more = replace(active, turns=active.turns + 1, said=said, tried=())
-    return replace(session, active=more, pending=None, declined=None)
+    return replace(session, active=more, pending=None)
 
 
-def ended(session: Session, *, handle: str, declines: bool = False) -> Session:
+def ended(session: Session, *, handle: str) -> Session:
     """The skill that was given `handle` leaves; if it had the floor, the one that waits has it.
 
-    Where none waits, what it `declines` is for another one. If it neither had the floor nor
-    waited, nothing changes.
+    If it neither had the floor nor waited, nothing changes.
     """
     if session.active is not None and session.active.handle == handle:
         back = session.waiting[-1] if session.waiting else None
-        declined = session.active if declines and back is None else None
-        waiting = session.waiting[:-1]
-        return replace(session, active=back, waiting=waiting, declined=declined)
+        return replace(session, active=back, waiting=session.waiting[:-1])
     if any(skill.handle == handle for skill in session.waiting):
         waiting = tuple(skill for skill in session.waiting if skill.handle != handle)
         return replace(session, waiting=waiting)

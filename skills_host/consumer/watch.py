@@ -14,16 +14,12 @@ from typing import Any
 from skills_host.addressing import joined_key
 from skills_host.bot.adapter import Adapter
 from skills_host.bot.tasks import Tasks
-from skills_host.consumer.calls import OpenCalls
-from skills_host.consumer.conversations import (
-    KIND,
-    TELLING,
-    Conversations,
-    Patience,
-    SkillConversation,
-)
+from skills_host.consumer.conversations import KIND, Conversations, Patience, SkillConversation
 from skills_host.consumer.delivery import Deliveries
+from skills_host.consumer.ends import Ends
 from skills_host.consumer.registry.compile import Skill
+from skills_host.errors import SkillsHostError
+from skills_host.store.leases import Leases
 from skills_host.store.records import Record, Store
 
 __all__ = ["ORDERED", "End", "Ender", "Watch"]
@@ -42,9 +38,12 @@ End = Callable[[SkillConversation, Record], Coroutine[Any, Any, None]]
 class Watch:
     """Looks after the conversations of all roots of a host; `enders` by the roots' app ids."""
 
-    def __init__(self, store: Store, *, tasks: Tasks, now: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, *, leases: Leases, tasks: Tasks, now: Callable[[], float]
+    ) -> None:
         self.enders: dict[str, End] = {}
         self._store = store
+        self._leases = leases
         self._tasks = tasks
         self._now = now
 
@@ -52,14 +51,20 @@ class Watch:
         """End what is due."""
         if not self.enders:
             return
-        until = self._now() + TELLING
+        until = self._leases.until()
         for record in await self._store.claim(KIND, until=until, limit=AT_ONCE):
+            # Our own, if it could not be renewed in time: only the newest run may go on.
+            self._leases.lose(record)
             conversation = SkillConversation.parse(record.key, record.body)
             end = self.enders.get(conversation.host_app_id)
             if end is None:
                 await self._store.renew([record], until=self._now() + STRANGE)
-            else:
+                continue
+            try:
                 self._tasks.start(end(conversation, record))
+            except SkillsHostError:
+                # The host stops: others can have it when it has.
+                self._leases.leave(record)
 
 
 class Ender:
@@ -72,7 +77,7 @@ class Ender:
         store: Store,
         conversations: Conversations,
         deliveries: Deliveries,
-        calls: OpenCalls,
+        ends: Ends,
         skills: Callable[[], Mapping[str, Skill]],
         patience: Patience,
         now: Callable[[], float],
@@ -81,41 +86,29 @@ class Ender:
         self._store = store
         self._conversations = conversations
         self._deliveries = deliveries
-        self._calls = calls
+        self._ends = ends
         self._skills = skills
         self._patience = patience
         self._now = now
 
     async def look_at(self, conversation: SkillConversation, record: Record) -> None:
-        """End a conversation that is due, unless its skill has spoken meanwhile."""
-        if conversation.closed and not conversation.ending:
-            await self._asks(conversation)
+        """End a conversation that is due, unless its skill has spoken meanwhile; or go on with an
+        end that a process which died has left half told."""
+        if conversation.closed:
+            if conversation.ending or conversation.telling.end is not None:
+                await self._ends.tell(replace(conversation, version=record.version), again=True)
+            else:
+                await self._asks(conversation)
             return
-        code = conversation.ending or SILENT
-        if not conversation.closed:
-            if not conversation.ending and (later := await self._later(conversation)):
-                await self._store.renew([record], until=later)
-                return
-            place = conversation.place
-            ended = await self._conversations.end(place.session, conversation.handle, ending=code)
-            if ended is None:
-                return
-            conversation = replace(ended, ending=code)
-            self._calls.cancel(conversation.handle)
-            log.warning("skill %s is ended: %s", conversation.skill, code)
-        await self._adapter.continue_conversation(
-            conversation.place,
-            partial(self._deliveries.tell_end, conversation=conversation, code=code),
-            speaker=conversation.skill,
-            key=joined_key("end", conversation.handle),
-            guarded=True,
-        )
-        await self._conversations.all_told(conversation)
+        if not conversation.ending and (later := await self._later(conversation)):
+            await self._store.renew([record], until=later)
+            return
+        await self._ends.made(conversation, conversation.ending or SILENT)
 
     async def _asks(self, conversation: SkillConversation) -> None:
         """Let the skill that waited for an end ask: who was to do so has died, maybe at it."""
         # Noted first, so that it is asked once more, and not again and again.
-        await self._conversations.all_told(conversation)
+        await self._store.write([self._conversations.told(conversation)])
         await self._adapter.continue_conversation(
             conversation.place,
             partial(self._deliveries.back, conversation=conversation),
@@ -129,6 +122,6 @@ class Ender:
         skill = self._skills().get(conversation.skill)
         if skill is None:
             return None
-        heard = await self._conversations.last_spoken(conversation.handle)
+        heard = await self._conversations.spoken.last(conversation.handle)
         ends = self._patience.of(skill).ends(since=conversation.since, heard=heard)
         return ends if ends > self._now() else None

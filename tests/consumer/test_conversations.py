@@ -17,9 +17,9 @@ from skills_host.consumer.conversations import (
     Conversations,
     Patience,
     SkillConversation,
-    sent_key,
 )
 from skills_host.consumer.registry.compile import Skill
+from skills_host.consumer.spoken import spoken_key
 from skills_host.errors import UnknownConversation, VersionConflict
 from skills_host.reference import ConversationReference
 from skills_host.settings import Operation, Policy
@@ -151,7 +151,8 @@ async def test_conversation_ends_once(conversations: Conversations, store: Sqlit
     """The second end finds it closed."""
     conversation = await given(conversations, store)
 
-    assert await conversations.end(PLACE.session, conversation.handle) == conversation
+    ended = await conversations.end(PLACE.session, conversation.handle)
+    assert ended is not None and ended.closed and ended.handle == conversation.handle
     assert await conversations.end(PLACE.session, conversation.handle) is None
     assert (await conversations.floor(PLACE.session)).session.active is None
 
@@ -284,10 +285,10 @@ async def test_what_a_skill_said_last_counts_however_much_it_said(
     conversations: Conversations, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ids do not come in the order of time."""
-    monkeypatch.setattr("skills_host.consumer.conversations.SPOKEN", 2)
+    monkeypatch.setattr("skills_host.consumer.spoken.AT_ONCE", 2)
     handle = (await given(conversations, store)).handle
     for n, at in enumerate((10, 50, 20, 90, 30)):
-        await store.write([Put("sent", sent_key(handle, f"a{n}"), encode({"at": at}))])
+        await store.write([Put(*spoken_key(handle, f"a{n}"), encode({"at": at}))])
 
-    assert await conversations.last_spoken(handle) == 90
-    assert await conversations.last_spoken("another") == 0
+    assert await conversations.spoken.last(handle) == 90
+    assert await conversations.spoken.last("another") == 0

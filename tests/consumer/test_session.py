@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from skills_host.consumer.session import (
     IDLE,
     ActiveSkill,
@@ -44,8 +42,7 @@ def test_session_is_what_was_stored() -> None:
     """With a skill and without."""
     waits = ActiveSkill("booking", "handle-0", 1.5, "stream", 3, "{}", ("weather",))
     asks = Pending(("echo", "booking"), '{"text":"hi"}', "turn-1", 2.5)
-    left = Session(declined=waits)
-    known = (IDLE, Session(ECHO), Session(ECHO, (waits,), asks), Session(None, (), asks), left)
+    known = (IDLE, Session(ECHO), Session(ECHO, (waits,), asks), Session(None, (), asks))
     for session in known:
         assert Session.parse(session.encode()) == session
 
@@ -58,19 +55,6 @@ def test_end_gives_the_floor_back_to_who_waits() -> None:
 
     assert ended(session, handle="handle-1") == Session(WAITS)
     assert ended(session, handle="handle-0") == Session(ECHO)
-
-
-def test_what_was_declined_is_known_until_somebody_has_answered_it() -> None:
-    """Not where another skill waited; the one that gets the same words may die before it did."""
-    left = ended(Session(ECHO), handle="handle-1", declines=True)
-    passed_on = started(left, replace(WAITS, tried=("echo",)))
-
-    assert left == Session(declined=ECHO)
-    assert ended(Session(ECHO, (WAITS,)), handle="handle-1", declines=True) == Session(WAITS)
-    assert passed_on.declined == ECHO
-    assert started(left, WAITS).declined is None
-    assert heard(passed_on, said="more").declined is None
-    assert ended(passed_on, handle="handle-0") == IDLE
 
 
 def test_at_most_two_skills_are_begun_and_not_ended() -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.durability
 
 CALLED = ["write", "write", "send", "write", "write", "send", "send", "write"]
 MODES: dict[str, dict[str, str]] = {"normal": {}, "expectReplies": EXPECT_REPLIES}
-STEPS = {"normal": [*CALLED, "write"], "expectReplies": CALLED}
+STEPS = {"normal": [*CALLED, "write", "write"], "expectReplies": CALLED}
 DEATHS = [
     (mode, f"{when} {n} {step}")
     for mode, steps in STEPS.items()
@@ -121,11 +121,12 @@ async def test_skills_that_must_not_get_declined_words_twice_get_them_once_at_mo
     assert booking.heard in (["not mine", "bye"], ["bye"])
 
 
-# A replica goes on with words that the next skill may have had: it takes the turn, notes that it
-# sends once more and says that they are lost, takes the floor from the skill, and is done. Where it
-# dies between the note and the end of its sending, nobody sends a third time.
-TOLD = ["before 2 write", "after 3 send"]
-TOLD += [f"{when} {n} write" for n in (4, 5) for when in ("before", "after")]
+# A replica finds that the turn waits for an end that a dead process was to tell of; it takes the
+# floor from the skill that may have had the words, notes that it sends once more and says that they
+# are lost, tells the skill, and is done: with the end, and with the turn. Where it dies between the
+# note and the end of its sending, nobody sends a third time.
+TOLD = ["before 2 write", "after 2 write", "before 3 write", "after 5 send"]
+TOLD += [f"{when} {n} write" for n in (6, 7) for when in ("before", "after")]
 
 
 @pytest.mark.parametrize("dies_at", TOLD)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -43,7 +42,9 @@ __all__ = [
 
 APP_ID = "a0000000-0000-4000-8000-0000000000{:02x}"
 LOST = "lost my thread"
+CLOSING = "@closing "  # what begins so is for the skill that ends at once
 FAILED = "not available right now"  # its skill could not be heard by the root that has died
+BOTS = Path(__file__).parent / "bots"
 PER_SECOND = 40  # messages of all users; more than that is a bench
 
 
@@ -101,8 +102,8 @@ class Fleet(ProcessWorld):
 
 
 def _where(skill: Inhabitant) -> dict[str, str]:
-    """A skill of ours has a manifest; of another all that is known is its address."""
-    if skill.file is not None:
+    """A skill of the package has a manifest; of another all that is known is its address."""
+    if skill.file is not None and skill.file.parent != BOTS:
         return {"manifest": f"manifests/{skill.name}.json"}
     return {"endpoint": f"{skill.url}/api/messages", "app_id": skill.app_id}
 
@@ -119,9 +120,13 @@ class Abroad:
 
 @dataclass
 class Report:
-    """What happened, and what every user was told; `skill` is the name that they call it by."""
+    """What happened, and what every user was told; `skill` is the name that they call it by.
+
+    Every third message is for the skill that ends at once, if there is one (`closing`).
+    """
 
     skill: str = "echo"
+    closing: bool = False
     kills: int = 0
     again: int = 0
     said: dict[str, list[str]] = field(default_factory=dict)
@@ -131,7 +136,7 @@ class Report:
         """Everything that was said beside the answers, and what was not answered."""
         lines = []
         for name, texts in self.said.items():
-            answers = {f"Echo: {text}" for text in texts}
+            answers = {answer for text in texts for answer in answers_to(text)}
             lines += [f"{name} heard: {text}" for text in self.heard[name] if text not in answers]
             lines += [f"{name} not answered: {a}" for a in answers - set(self.heard[name])]
         return lines
@@ -141,26 +146,28 @@ class Report:
         found: Counter[str] = Counter(messages=0, answered=0, missing=0, doubled=0, strange=0)
         for user, texts in self.said.items():
             heard = Counter(self.heard[user])
+            wanted = [answer for text in texts for answer in answers_to(text)]
             found["messages"] += len(texts)
-            missed = [text for text in texts if f"Echo: {text}" not in heard]
-            for text in texts:
-                times = heard.pop(f"Echo: {text}", 0)
-                found["answered"] += times > 0
-                found["doubled"] += times > 1
+            missed = [text for text in texts if not set(answers_to(text)) <= set(heard)]
+            found["answered"] += len(texts) - len(missed)
+            for answer in wanted:
+                found["doubled"] += heard.pop(answer, 0) > 1
             told = sum(n for text, n in heard.items() if LOST in text or FAILED in text)
             found["missing"] += len(missed)
             found["told of a loss"] += told
             found["strange"] += sum(heard.values()) - told
             found["not told"] += max(0, len(missed) - told)
             found["not answered at last"] += texts[-1:] == missed[-1:]
-            order = [text for text in self.heard[user] if text.startswith("Echo: ")]
-            found["out of order"] += order != sorted(order, key=_number)
+            order = [text for text in self.heard[user] if text in wanted]
+            found["out of order"] += order != sorted(order, key=wanted.index)
         return {**found, "kills": self.kills, "delivered again": self.again}
 
 
-def _number(text: str) -> int:
-    found = re.search(r"#(\d+)$", text)
-    return int(found[1]) if found else 0
+def answers_to(text: str) -> list[str]:
+    """What a user is to hear, in this order: of the skill, and of the root when it has ended."""
+    if text.startswith(CLOSING):
+        return [f"{says}: {text.removeprefix(CLOSING)}" for says in ("Done", "Bye")]
+    return [f"Echo: {text}"]
 
 
 async def delivered(console: Console, activity: dict[str, Any], report: Report) -> None:
@@ -188,12 +195,15 @@ async def user(
 
 
 async def _said(console: Console, name: str, report: Report) -> None:
-    """Say the next message, and wait until anything is heard."""
+    """Say the next message, and wait until as much is heard as there is to hear."""
     said, transcript = report.said[name], console.open(name).transcript
     # Whoever is told that a skill was lost begins with it again.
-    text = f"{report.skill} {name} #{len(said) + 1}"
+    number = len(said) + 1
+    text = f"{report.skill} {name} #{number}"
+    if report.closing and number % 3 == 0:
+        text = f"{CLOSING}{name} #{number}"
     said.append(text)
-    known = len(transcript.entries)
+    known = len(transcript.entries) + len(answers_to(text)) - 1
     await delivered(console, console.activity(text, user=name, conversation=name), report)
     with suppress(TimeoutError):
         async with asyncio.timeout(20):
@@ -230,20 +240,28 @@ async def started(
     coordination: Mapping[str, str] = MappingProxyType({}),
     front: Front = relayed,
     abroad: Abroad | None = None,
+    closing: bool = False,
 ) -> AsyncIterator[tuple[Fleet, list[Inhabitant], Console]]:
-    """Lab, skill, roots, balancer and channel; the first two unless they run `abroad`."""
+    """Lab, skill, roots, balancer and channel; the first two unless they run `abroad`.
+
+    With a second skill, `closing`, the roots have code of their own for its ends.
+    """
     taken: set[int] = set()
     ports = [free_port(0, taken=taken) for _ in range(roots + 3)]
     files = Path(skills.__file__).parent
-    skill = Inhabitant("echo", "skill", APP_ID.format(2), ports[0], files / "echo.py")
+    inhabitants = [Inhabitant("echo", "skill", APP_ID.format(2), ports[0], files / "echo.py")]
     root = Inhabitant("root", "root", APP_ID.format(1), ports[3])
     if abroad is not None:
-        skill, root = abroad.skill, abroad.root
+        inhabitants, root = [abroad.skill], abroad.root
+    if closing:
+        port, file = free_port(0, taken=taken), BOTS / "closing.py"
+        inhabitants.append(Inhabitant("closing", "skill", APP_ID.format(3), port, file))
+    code = BOTS / "farewell.py" if closing else None
     fleet_roots = [
-        Inhabitant(f"root{n}", "root", root.app_id, port) for n, port in enumerate(ports[3:])
+        Inhabitant(f"root{n}", "root", root.app_id, port, code) for n, port in enumerate(ports[3:])
     ]
     send = Client(guard=allow_loopback)
-    fleet = Fleet(folder, send=send, root=root, skills=[skill])
+    fleet = Fleet(folder, send=send, root=root, skills=inhabitants)
     # A balancer with nobody behind it breaks off what a lone root would have refused.
     front_port = ports[2] if roots > 1 else ports[3]
     fleet.store_url, fleet.public_url = store_url, f"http://127.0.0.1:{front_port}"
@@ -251,8 +269,8 @@ async def started(
     async with front(ports[2], ports[3:]), fleet:
         if abroad is None:
             await fleet.start_lab(ports[1])
-            fleet._render(files.parent / "manifests", skill)
-            await fleet.start_bot(skill)
+            fleet._render(files.parent / "manifests", inhabitants[0])
+            await asyncio.gather(*map(fleet.start_bot, inhabitants))
             lab = LabClient(send, lab_url=fleet.lab_url, mint_secret=fleet.mint_secret)
         else:
             fleet.lab_url, lab = abroad.lab_url, abroad.lab
@@ -278,14 +296,15 @@ async def lived(
     rest: float = 3.0,
     quiet: float = 8.0,
     skill: str = "echo",
+    closing: bool = False,
     **settings: Any,
 ) -> Report:
     """What came of so many users, while the roots die; when it is quiet, each says one thing more.
 
     That is so many seconds after the last death: what was left is taken up within the lease.
     """
-    report, over = Report(skill), asyncio.Event()
-    async with started(folder, roots=roots, **settings) as world:
+    report, over = Report(skill, closing), asyncio.Event()
+    async with started(folder, roots=roots, closing=closing, **settings) as world:
         fleet, inhabitants, console = world
         names = [f"u{n}" for n in range(users)]
         thinking = users / PER_SECOND

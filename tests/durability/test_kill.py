@@ -1,4 +1,7 @@
-"""Root processes that are killed at random: each user gets each answer once, in order."""
+"""Root processes that are killed at random: each user gets each answer once, in order.
+
+Two skills are talked to, one of which is done with every message: the root's code tells so.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ SECONDS = float(os.environ.get("SKILLS_HOST_KILL_SECONDS", "60"))
 @pytest.mark.timeout(300)
 async def test_one_root_on_sqlite_may_be_killed_at_any_time(tmp_path: Path, capsys: Screen) -> None:
     report = await lived(
-        tmp_path, roots=1, users=20, seconds=SECONDS, store_url="sqlite:///shared.db"
+        tmp_path, roots=1, users=20, seconds=SECONDS, store_url="sqlite:///shared.db", closing=True
     )
     counts = shown(report, capsys)
 
@@ -35,7 +38,13 @@ async def test_four_roots_on_postgresql_with_redis_may_be_killed_at_any_time(
     async with empty_schema() as url, own_prefix() as prefix:
         told = {"url": REDIS, "prefix": prefix}
         report = await lived(
-            tmp_path, roots=4, users=200, seconds=SECONDS, store_url=url, coordination=told
+            tmp_path,
+            roots=4,
+            users=200,
+            seconds=SECONDS,
+            store_url=url,
+            coordination=told,
+            closing=True,
         )
     counts = shown(report, capsys)
 

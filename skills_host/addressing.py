@@ -7,6 +7,7 @@ that was stored when the conversation began.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ __all__ = [
     "addressed_to_skill",
     "continuation_of",
     "end_of_conversation",
+    "id_of",
     "joined_key",
     "received_in",
     "reference_of",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # what percent-encoding leaves as it is
+_ID_CHARACTERS = 24
 _OBJECTS = frozenset({"from", "recipient", "conversation"})
 # What is null or empty here has a meaning to somebody.
 _UNTYPED = frozenset({"value", "channelData", "entities"})
@@ -228,6 +231,11 @@ def session_key(bot: str, activity: Activity, *, caller: str = "") -> str:
     if conversation.is_group:
         parts.append(activity.from_.id or "")
     return joined_key(*parts)
+
+
+def id_of(key: str) -> str:
+    """The id of what has none of its own in the turn `key`: the same in every run of it. Pure."""
+    return sha256(key.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
 def joined_key(*parts: str) -> str:

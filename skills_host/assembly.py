@@ -270,6 +270,7 @@ def _deliveries(
         root,
         texts=root.texts,
         skills=shared.registered.skills,
+        conversations=conversations,
         client=client,
         tasks=shared.tasks,
         host_url=host_url,
@@ -277,7 +278,6 @@ def _deliveries(
     )
     return Deliveries(
         root,
-        texts=root.texts,
         skills=shared.registered.skills,
         conversations=conversations,
         client=client,

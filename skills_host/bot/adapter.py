@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from skills_host.activity import Activity
-from skills_host.addressing import continuation_of, joined_key, reference_of, session_key
+from skills_host.addressing import continuation_of, id_of, joined_key, reference_of, session_key
 from skills_host.auth.claims import Identity
 from skills_host.bot.channel import (
     Channel,
@@ -202,7 +202,7 @@ class Adapter:
         at its end is the caller's to write.
         """
         turn = self._turn(
-            activity or continuation_of(place.reference, name=CONTINUED, new_id=self._new_id()),
+            activity or continuation_of(place.reference, name=CONTINUED, new_id=id_of(key)),
             identity=identity,
             key=key,
             place=place,

@@ -8,7 +8,7 @@ by which a receiver that honours it takes it once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ class Call:
     `routed` if the root's routing did it, not its bot's code. `since` in seconds since the epoch;
     `response` is what an invoke was answered with, if the call is known to have ended (`done`) when
     so many effects of the turn were `counted`. `failed` is the code with which its conversation was
-    closed, `answered` (JSON) what the turn had put into its own answer when the skill closed it.
+    closed, `answered` (JSON) what the turn had put into its own answer before, or when it ended.
     """
 
     key: str
@@ -97,19 +97,22 @@ class Effects:
         self._noted: dict[str, Put] = {}
         self._written: set[str] = set()
         self._earlier: dict[str, Any] | None = None
+        self._gone_on: set[str] = set()
 
     def next(self) -> str:
         """The key of the next effect: the same in every run of the same turn."""
         self._number += 1
         return f"{self._key}#{self._number}"
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[Put]:
         """What a save has to write."""
         return list(self._noted.values())
 
-    def saved(self) -> None:
-        """Take note that the changes were written."""
-        self._noted.clear()
+    def saved(self, changes: Sequence[Put]) -> None:
+        """Take note that the changes were written; what was noted meanwhile is still to be."""
+        for change in changes:
+            if self._noted.get(change.key) is change:
+                del self._noted[change.key]
 
     def forgotten(self) -> list[Change]:
         """What the end of the turn has to write: a turn that is answered never runs again."""
@@ -123,7 +126,7 @@ class Effects:
         key = self.next()
         if self.again:
             earlier = await self.earlier(key)
-            if earlier is not None:
+            if earlier is not None and not earlier.keys().isdisjoint(("sent", "again")):
                 return str(earlier.get("sent", ""))
             log.warning("an effect of a turn that was interrupted is made again")
             await self._store.write([self.record(key, {"again": True})])
@@ -141,15 +144,17 @@ class Effects:
 
     async def routed(self) -> Call | None:
         """The last call that routing made in an earlier run, if this one has not come to it yet."""
-        calls = await self._calls()
+        calls = await self.calls()
         routed = [call for call in calls if call.routed and call.number > self._number]
         return max(routed, key=lambda call: call.number, default=None)
 
     async def called(self, skill: str, activity: Activity) -> Call | None:
-        """The call with which an earlier run of the turn posted this activity."""
+        """The call with which an earlier run posted this activity, to any skill if none is named;
+        each is found once."""
         mark = mark_of(activity)
-        for call in await self._calls():
-            if call.skill == skill and call.about == mark:
+        for call in sorted(await self.calls(), key=lambda call: call.number):
+            is_to = skill in ("", call.skill) and call.about == mark
+            if is_to and call.key not in self._gone_on:
                 return call
         return None
 
@@ -163,16 +168,18 @@ class Effects:
 
     def resumed(self, call: Call) -> None:
         """Count on from a call of an earlier run."""
+        self._gone_on.add(call.key)
         self._number = max(self._number, call.number, call.counted)
 
-    def ended(self, call: Call, response: Any) -> Call:
+    def ended(self, call: Call, response: Any, *, answered: tuple[str, ...] = ()) -> Call:
         """Note that a call has ended; as it is noted."""
-        done = replace(call, done=True, response=response, counted=self._number)
+        done = replace(call, done=True, response=response, counted=self._number, answered=answered)
         self._noted[call.key] = self.begun(done)
         return done
 
-    async def _calls(self) -> list[Call]:
+    async def calls(self) -> list[Call]:
         recorded = await self._recorded()
+        """The calls of earlier runs."""
         return [
             Call.parse(key, found["call"]) for key, found in recorded.items() if "call" in found
         ]

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 from skills_host.activity import Activity, ChannelAccount, viewed
 from skills_host.addressing import (
     end_of_conversation,
+    id_of,
     received_in,
     reply_to,
     restored_for_user,
@@ -31,7 +31,7 @@ from skills_host.bot.middleware import compose
 from skills_host.bot.state import CallProperties, Properties
 from skills_host.errors import BadInput, ChannelFailed, StateConflict, VersionConflict
 from skills_host.reference import ConversationReference
-from skills_host.store.records import Change, Check, Store
+from skills_host.store.records import Change, Check, Key, Store
 from skills_host.wire import decode, decode_elements, decode_members, encode, encode_members
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
 
 # Nobody mentions a bot more often than this in what is meant to be read.
 MENTIONS = 20
-ID_CHARACTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class Turn:
         self.has_ended = False
         self.has_failed = False
         self._posted: set[tuple[str, ...]] = set()
-        self._kept: list[Change] = []
+        self._kept: dict[Key, Change] = {}
         self._store = store
         self._hooks = hooks
         self._fence = fence
@@ -165,6 +164,17 @@ class Turn:
     def is_leased(self) -> bool:
         """True if another process takes the turn up where this one dies."""
         return self._fence is not None
+
+    @property
+    def fence(self) -> list[Change]:
+        """What is written with anything that only the process may write which has the turn."""
+        return [] if self._fence is None else [self._fence]
+
+    def check_lease(self, exc: VersionConflict) -> None:
+        """Raise `CancelledError` if the conflict is about the `fence`: another process does this
+        turn now, and here it ends, whatever the bot's code catches."""
+        if self._fence and (exc.kind, exc.key) == (self._fence.kind, self._fence.key):
+            raise asyncio.CancelledError from exc
 
     @property
     def answered(self) -> tuple[str, ...]:
@@ -199,7 +209,7 @@ class Turn:
         made = received_in(activity, self.reference)
         lacking = ("id", "locale", "channelData")
         made = made.with_raw({name: made.raw(name) or self.activity.raw(name) for name in lacking})
-        id, number = made.id or sha256(self.key.encode()).hexdigest()[:ID_CHARACTERS], 1
+        id, number = made.id or id_of(self.key), 1
         made = made.with_(id=id)
         while activity.id is None and mark_of(made) in self._posted:
             number += 1
@@ -277,19 +287,19 @@ class Turn:
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Write these records with what the turn writes next, unless that changes them itself."""
-        self._kept.extend(changes)
+        self._kept.update({(change.kind, change.key): change for change in changes})
 
     @property
     def kept(self) -> tuple[Change, ...]:
         """What is still to be written so."""
-        return tuple(self._kept)
+        return tuple(self._kept.values())
 
     async def unsaved(self) -> list[Change]:
         """The changes that are not in the store yet, to be written with the turn's answer."""
         await self.call.located()
         scopes = (self.state, self.call, self.user)
         changed = [change for scope in scopes for change in scope.changes()]
-        return [*changed, *self._kept, *self.effects.forgotten()]
+        return [*changed, *self._kept.values(), *self.effects.forgotten()]
 
     async def save(self, also: Sequence[Change] = ()) -> tuple[int, ...]:
         """Write changed state and `also`, all or nothing; the numbers that `also` gets.
@@ -304,21 +314,20 @@ class Turn:
         if not changes and not self._kept:
             return ()
         named = {(change.kind, change.key) for change in also}
-        kept = [change for change in self._kept if (change.kind, change.key) not in named]
-        beside = [*kept, *self.effects.changes(), *filter(None, [self._fence])]
+        # What is kept or noted while this is written is for the next time.
+        kept, noted, self._kept = self._kept, self.effects.changes(), {}
+        beside = [change for key, change in kept.items() if key not in named]
         try:
-            versions = await self._store.write([*changes, *beside])
+            versions = await self._store.write([*changes, *beside, *noted, *self.fence])
         except VersionConflict as exc:
-            if self._fence and (exc.kind, exc.key) == (self._fence.kind, self._fence.key):
-                # Another process does this turn now: here it ends, whatever the bot's code catches.
-                raise asyncio.CancelledError from exc
+            self._kept = kept | self._kept
+            self.check_lease(exc)
             if any((change.kind, change.key) == (exc.kind, exc.key) for change in state):
                 raise StateConflict() from exc
             raise
         for scope in scopes:
             scope.saved(changes, versions[: len(changes)])
-        self.effects.saved()
-        self._kept.clear()
+        self.effects.saved(noted)
         return versions[: len(also)]
 
     async def reviewed(self, activity: Activity) -> Activity | None:

@@ -42,11 +42,6 @@ class SkillConversation:
     version: int = 0
 
     @property
-    def attempts(self) -> int:
-        """How many processes have begun to tell of its end before this one."""
-        return max(0, self.version - self.telling.since) if self.telling.since else 0
-
-    @property
     def id_after(self) -> str:
         """The id of words that go to another skill because this one was left: the same whenever
         that is done, so that the other knows a repetition."""

@@ -37,14 +37,7 @@ from skills_host.store.records import ANY, Change, Delete, Put, Read, Record, St
 from skills_host.store.seal import Keys
 from skills_host.wire import decode, encode
 
-__all__ = [
-    "KIND",
-    "Card",
-    "Conversations",
-    "Floor",
-    "Patience",
-    "SkillConversation",
-]
+__all__ = ["KIND", "Card", "Conversations", "Floor", "Patience", "SkillConversation"]
 
 KIND = "handle"
 CARD = "card"
@@ -276,13 +269,15 @@ class Conversations:
         ending: str = "",
         end: SkillEnd | None = None,
         by: str = "",
+        call: str = "",
         due: float | None = None,
     ) -> SkillConversation | None:
         """Close a conversation and take the floor from its skill; None if it was closed before.
 
-        `also` is written with it. If there is somebody to tell, the turn `by` does: of the `end`
-        that the skill has sent, or of the host's own with the code `ending`. Its record may be
-        claimed by others from `due` on, until it is `told`.
+        `also` is written with it. If there is somebody to tell, the turn `by` does, which has come
+        upon it with its `call`: of the `end` that the skill has sent, or of the host's own with the
+        code `ending`. Its record may be claimed by others from `due` on, until it is `told`. Raises
+        `VersionConflict` about what `also` expects.
         """
         for _ in range(ATTEMPTS):
             keys = ((KIND, handle), (SESSION, session))
@@ -294,16 +289,17 @@ class Conversations:
             if conversation.closed:
                 return None
             floor = _floor(session, records.get(keys[1]))
-            since = record.version + 1
-            telling = replace(left(floor.session, handle), by=by, end=end, since=since)
-            known = replace(
-                conversation, telling=telling, ending=ending, closed=True, version=since
-            )
+            telling = replace(left(floor.session, handle), by=by, end=end, call=call)
+            known = replace(conversation, telling=telling, ending=ending, closed=True)
             try:
-                await self._store.write([*self._closed(known, record, floor, due), *also])
-            except VersionConflict:
-                continue
-            return known
+                version, *_ = await self._store.write(
+                    [*self._closed(known, record, floor, due), *also]
+                )
+            except VersionConflict as exc:
+                if (exc.kind, exc.key) in keys:
+                    continue
+                raise
+            return replace(known, version=version)
         raise VersionConflict(KIND, handle)
 
     async def all_told(self, conversation: SkillConversation) -> None:
@@ -317,6 +313,23 @@ class Conversations:
                     if record is None:
                         return
                     conversation = SkillConversation.parse(record.key, record.body)
+
+    async def note_told(self, conversation: SkillConversation, *, asks: bool = False) -> None:
+        """Note at once that everybody knows of an end."""
+        await self._store.write([self.told(conversation, asks=asks)])
+
+    async def begun_again(
+        self, conversation: SkillConversation, *, due: float
+    ) -> SkillConversation | None:
+        """Count one more process that tells of an end; None if another has it now."""
+        telling = replace(conversation.telling, deaths=conversation.telling.deaths + 1)
+        known = replace(conversation, telling=telling)
+        put = replace(self.told(known, expects=conversation.version), body=known.encode(), due=due)
+        try:
+            (version,) = await self._store.write([put])
+        except VersionConflict:
+            return None
+        return replace(known, version=version)
 
     def told(
         self, conversation: SkillConversation, *, expects: int | None = ANY, asks: bool = False

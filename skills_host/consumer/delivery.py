@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from skills_host.activity import Activity
@@ -41,16 +40,16 @@ from skills_host.consumer.said import (
 )
 from skills_host.consumer.sso import Intercept, dealt_with
 from skills_host.consumer.telling import SkillEnd
-from skills_host.consumer.texts import RootTexts, filled
 from skills_host.consumer.values import admitted, is_refused
 from skills_host.errors import SkillFailed, VersionConflict
 from skills_host.settings import Delivery
+from skills_host.store.records import Put
 
 __all__ = ["Declines", "Deliveries", "FloorChanged"]
 
 log = logging.getLogger(__name__)
 
-TELLING = 60.0  # seconds after which others tell of an end that came upon a turn without a lease
+TELLING = 300.0  # seconds after which others tell of an end that came upon a turn without a lease
 
 Declines = Callable[[Turn, SkillConversation], Awaitable[bool]]
 """Finds another skill for what one has declined; False if there is nothing to find one for."""
@@ -67,7 +66,6 @@ class Deliveries:
         self,
         bot: Bot,
         *,
-        texts: RootTexts,
         skills: Callable[[], Mapping[str, Skill]],
         conversations: Conversations,
         client: SkillClient,
@@ -79,7 +77,6 @@ class Deliveries:
         intercept: Callable[[], Intercept | None] = lambda: None,
     ) -> None:
         self._bot = bot
-        self._texts = texts
         self._skills = skills
         self._conversations = conversations
         self._client = client
@@ -122,7 +119,7 @@ class Deliveries:
         except CallLoop as exc:
             if floor.session.active is not None:
                 await self._conversations.end(turn.session, floor.session.active.handle)
-            await self.refused(turn, skill, exc, answers=answers)
+            await self.notices.refused(turn, skill, exc, answers=answers)
             return None
 
     async def _forwarded(
@@ -147,21 +144,6 @@ class Deliveries:
             raise FloorChanged from exc
         return await self.posted(turn, skill, conversation, call, activity)
 
-    async def refused(self, turn: Turn, skill: Skill, loop: CallLoop, *, answers: bool) -> None:
-        """Tell everybody that what came does not go on to a skill.
-
-        The caller, only where no other skill has the floor: that one has nothing to do with it.
-        """
-        log.error("nothing is passed on to skill %s: %s", skill.name, loop.code)
-        if answers:
-            turn.respond(loop.status)
-        is_over = (await self._conversations.floor(turn.session)).session.active is None
-        text, code = filled(self._texts.looped, title=skill.title), END_CODES[loop.code]
-        await self.notices.for_all(turn, text, skill.name, code, climbs=is_over)
-        if is_over and not turn.has_ended:
-            # Whatever the root's bot made of it: else the caller would pass on the next word too.
-            await turn.end(code=code)
-
     async def go_on(self, turn: Turn, call: Call, activity: Activity) -> InvokeResponse | None:
         """Go on with a call that an earlier run of the turn has begun.
 
@@ -171,10 +153,11 @@ class Deliveries:
         """
         turn.effects.resumed(call)
         turn.note_posted(activity)
+        await turn.answer_again(call.answered)
         skill = self._skills().get(call.skill)
         conversation = await self._conversations.resumed(turn.session, call.handle)
         if conversation is not None and conversation.closed:
-            await self._ended_before(turn, skill, conversation, call)
+            await self._ended_before(turn, conversation, call, activity)
         if call.done:
             return answered_before(turn, call)
         if skill is None or conversation is None or conversation.closed:
@@ -187,7 +170,7 @@ class Deliveries:
         return None
 
     async def _ended_before(
-        self, turn: Turn, skill: Skill | None, conversation: SkillConversation, call: Call
+        self, turn: Turn, conversation: SkillConversation, call: Call, activity: Activity
     ) -> None:
         """Go on with the end of a call that an earlier run of the turn has come upon."""
         telling = conversation.telling
@@ -195,10 +178,14 @@ class Deliveries:
             # What the user says next comes after what follows from it.
             await self._conversations.all_told(conversation)
             return
+        if telling.call != call.key:
+            return
+        skill = self.notices.known(call.skill)
         if telling.end is not None:
-            await turn.answer_again(call.answered)
             await self._ended_by(turn, conversation, telling.end.activity)
         elif skill is not None and call.failed:
+            if is_answer(turn, activity, routed=call.routed):
+                turn.respond(502)
             await self._failure_told(turn, skill, conversation, call.failed)
 
     async def ended(self, turn: Turn, conversation: SkillConversation) -> None:
@@ -223,11 +210,15 @@ class Deliveries:
         skill = self._skills().get(telling.resumes)
         if skill is None:
             return
+        asks = turn.as_said(Activity.make("event", name=REPROMPT))
+        earlier = await turn.effects.called(skill.name, asks)
+        if earlier is not None:
+            await self.go_on(turn, earlier, asks)
+            return
         floor = await self._conversations.floor(turn.session)
         active = floor.session.active
         if active and (active.skill, active.turns) == (skill.name, telling.turns):
             with suppress(FloorChanged):
-                asks = turn.as_said(Activity.make("event", name=REPROMPT))
                 await self.forward(turn, skill, floor, asks)
 
     async def intercepted(
@@ -281,7 +272,8 @@ class Deliveries:
             await relay.passed_on(answer.replies, hear)
         response = response_of(turn, skill, activity, answer, heard) if is_invoke else None
         given = None if response is None else (response.status, response.body)
-        done = turn.effects.ended(call, given)
+        answered = turn.answered if heard.end is not None else call.answered
+        done = turn.effects.ended(call, given, answered=answered)
         await self._ended_with(turn, conversation, done, heard)
         return response
 
@@ -315,14 +307,8 @@ class Deliveries:
     ) -> None:
         if heard.end is None:
             return
-        ended = await self._conversations.end(
-            turn.session,
-            conversation.handle,
-            also=[turn.effects.begun(replace(call, answered=turn.answered))],
-            end=SkillEnd(heard.end),
-            by=turn.key,
-            due=self._due(turn),
-        )
+        noted = turn.effects.begun(call)
+        ended = await self._end(turn, conversation, call, noted, end=SkillEnd(heard.end))
         if ended is not None:
             await self._ended_by(turn, ended, heard.end)
 
@@ -334,11 +320,41 @@ class Deliveries:
                 await self.ended(turn, conversation)
             is_told = True
         finally:
-            turn.keep([self._conversations.told(conversation, asks=not is_told)])
+            await self._told(turn, conversation, asks=not is_told)
 
-    def _due(self, turn: Turn) -> float | None:
-        """When others may tell of an end of this turn: nobody else takes up what is not leased."""
-        return None if turn.is_leased else self._now() + TELLING
+    async def _end(
+        self,
+        turn: Turn,
+        conversation: SkillConversation,
+        call: Call,
+        noted: Put,
+        *,
+        end: SkillEnd | None = None,
+    ) -> SkillConversation | None:
+        """End a conversation that this turn has come upon the end of, as long as it has the turn.
+
+        Nobody else takes up what is not leased: after a while, others may tell of such an end.
+        """
+        try:
+            return await self._conversations.end(
+                turn.session,
+                conversation.handle,
+                also=[noted, *turn.fence],
+                end=end,
+                by=turn.key,
+                call=call.key,
+                due=None if turn.is_leased else self._now() + TELLING,
+            )
+        except VersionConflict as exc:
+            turn.check_lease(exc)
+            raise
+
+    async def _told(self, turn: Turn, conversation: SkillConversation, *, asks: bool) -> None:
+        """Note that everybody knows: with the turn's last commit, if there surely is one."""
+        if turn.is_leased:
+            turn.keep([self._conversations.told(conversation, asks=asks)])
+        else:
+            await self._conversations.note_told(conversation, asks=asks)
 
     async def _failed(
         self,
@@ -355,22 +371,20 @@ class Deliveries:
         log_failure(skill, failure)
         code = END_CODES.get(failure.code, "channelFailed")
         failed = turn.effects.failed(call, code)
-        ended = await self._conversations.end(
-            turn.session, conversation.handle, also=[failed], by=turn.key, due=self._due(turn)
-        )
+        ended = await self._end(turn, conversation, call, failed)
         if ended is None:
             return
-        if code != "channelFailed":
-            self.notices.tell_skill(turn, skill, conversation, code=code)
         await self._failure_told(turn, skill, ended, code)
 
     async def _failure_told(
         self, turn: Turn, skill: Skill, conversation: SkillConversation, code: str
     ) -> None:
+        if code != "channelFailed":
+            self.notices.tell_skill(turn, skill, conversation, code=code)
         is_told = False
         try:
             await self.notices.failure(turn, skill, code)
             await self.back(turn, conversation)
             is_told = True
         finally:
-            turn.keep([self._conversations.told(conversation, asks=not is_told)])
+            await self._told(turn, conversation, asks=not is_told)

@@ -240,7 +240,7 @@ class SkillDialogs:
             async with self._deliveries.trails.on(activity, skill=skill, turn=turn):
                 return await self._posted_aside(turn, skill, activity, handle)
         except CallLoop as exc:
-            await self._deliveries.refused(turn, skill, exc, answers=answers)
+            await self._deliveries.notices.refused(turn, skill, exc, answers=answers)
             return None
 
     async def _posted_aside(
@@ -270,6 +270,9 @@ class SkillDialogs:
 
     async def _to_active(self, turn: Turn, activity: Activity) -> InvokeResponse | None:
         outgoing = turn.as_said(activity)
+        earlier = await turn.effects.called("", outgoing)
+        if earlier is not None:
+            return await self._deliveries.go_on(turn, earlier, outgoing)
         for _ in range(ATTEMPTS):
             floor = await self._conversations.floor(turn.session)
             active = floor.session.active

@@ -97,6 +97,11 @@ class Ends:
 
         `again` if another one may have begun. Whoever stops us leaves it to others.
         """
+        if again:
+            begun = await self._conversations.begun_again(conversation, due=self._leases.until())
+            if begun is None:
+                return
+            conversation = begun
         record = Record(KIND, conversation.handle, conversation.version, b"")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
@@ -123,7 +128,7 @@ class Ends:
             activity=None if end is None else received_in(end.activity, place.reference),
             identity=None if end is None else end.identity,
             again=again,
-            given_up=conversation.attempts > ATTEMPTS,
+            given_up=conversation.telling.deaths >= ATTEMPTS,
         )
 
     async def _write(self, conversation: SkillConversation, outcome: Outcome) -> None:

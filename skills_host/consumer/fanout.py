@@ -83,7 +83,9 @@ class FanOut:
         async with AsyncExitStack() as passing:
             allowed, loop = await self._allowed(turn, questions, passing)
             if loop is not None and not allowed:
-                await self._deliveries.refused(turn, questions[0].skill, loop, answers=False)
+                await self._deliveries.notices.refused(
+                    turn, questions[0].skill, loop, answers=False
+                )
                 return None
             opened = [self._conversations.beside(one.skill, turn.place) for one in allowed]
             await turn.save([change for _, changes in opened for change in changes])

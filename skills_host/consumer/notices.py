@@ -11,9 +11,10 @@ from skills_host.bot.handlers import Bot
 from skills_host.bot.tasks import Tasks
 from skills_host.bot.turn import Turn
 from skills_host.consumer.client import SkillClient
-from skills_host.consumer.conversation import SkillConversation
+from skills_host.consumer.conversations import Conversations, SkillConversation
+from skills_host.consumer.hops import CallLoop
 from skills_host.consumer.registry.compile import Skill
-from skills_host.consumer.said import pass_on
+from skills_host.consumer.said import END_CODES, pass_on
 from skills_host.consumer.texts import RootTexts, ended_text, filled
 from skills_host.errors import SkillsHostError
 
@@ -32,6 +33,7 @@ class Notices:
         *,
         texts: RootTexts,
         skills: Callable[[], Mapping[str, Skill]],
+        conversations: Conversations,
         client: SkillClient,
         tasks: Tasks,
         host_url: str,
@@ -40,6 +42,7 @@ class Notices:
         self._bot = bot
         self._texts = texts
         self._skills = skills
+        self._conversations = conversations
         self._client = client
         self._tasks = tasks
         self._host_url = host_url
@@ -91,6 +94,21 @@ class Notices:
         if skill is not None:
             self.tell_skill(turn, skill, conversation, code=code)
         await self.for_all(turn, filled(text, title=title), conversation.skill, code)
+
+    async def refused(self, turn: Turn, skill: Skill, loop: CallLoop, *, answers: bool) -> None:
+        """Tell everybody that what came does not go on to a skill.
+
+        The caller, only where no other skill has the floor: that one has nothing to do with it.
+        """
+        log.error("nothing is passed on to skill %s: %s", skill.name, loop.code)
+        if answers:
+            turn.respond(loop.status)
+        is_over = (await self._conversations.floor(turn.session)).session.active is None
+        text, code = filled(self._texts.looped, title=skill.title), END_CODES[loop.code]
+        await self.for_all(turn, text, skill.name, code, climbs=is_over)
+        if is_over and not turn.has_ended:
+            # Whatever the root's bot made of it: else the caller would pass on the next word too.
+            await turn.end(code=code)
 
     async def failure(self, turn: Turn, skill: Skill, code: str) -> None:
         """Tell the user and the root's bot that a skill cannot be used."""

@@ -77,6 +77,10 @@ class Orchestrator:
         if earlier is not None:
             await self._deliveries.go_on(turn, earlier, await self._posted_in(turn, earlier))
             return
+        if await turn.effects.calls():
+            # The root's code had this turn, whoever it has given the floor to since.
+            await self._root.handled(turn)
+            return
         if turn.activity.type in OWN_TYPES:
             await self._own(turn)
         for _ in range(ATTEMPTS):
@@ -208,7 +212,9 @@ class Orchestrator:
             return False
         earlier = await turn.effects.routed()
         if earlier is not None:
-            await self._deliveries.go_on(turn, earlier, await self._posted_in(turn, earlier))
+            # Whoever the user talks to meanwhile, it is about these words.
+            words = turn.as_said(said_again(left.said).with_(id=earlier.about[-1]))
+            await self._deliveries.go_on(turn, earlier, words)
             return True
         for _ in range(ATTEMPTS):
             with suppress(FloorChanged):

@@ -104,6 +104,9 @@ class Relay:
         self._note(True)
         try:
             for reply in replies:
+                if not self._passing:
+                    # Somebody was let go before.
+                    self._note(True)
                 await hear(reply)
         finally:
             self._note(False)

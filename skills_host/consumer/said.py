@@ -113,4 +113,5 @@ def call_of(
         mark_of(activity),
         since=now,
         routed=routed,
+        answered=turn.answered,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skills_host.activity import Activity
 from skills_host.auth.claims import Identity
@@ -40,24 +40,33 @@ class SkillEnd:
 class Telling:
     """Who tells of an end, and of what, until all is done that follows from it.
 
-    `by` is the key of the turn that does it: whoever takes that up after a crash goes on. `end` is
-    what the skill has sent, if it has; `said` is the last message that it got (as kept by
-    `consumer.replay`), and `tried` who else had declined that. `resumes` is the skill that has the
-    floor again, after `turns` messages. `since` is the version of the record with which it began:
-    each later one is a process that has begun to tell.
+    `by` is the key of the turn that does it: whoever takes that up after a crash goes on. It is the
+    end of that turn's `call`, by its key, if it has come upon it with one. `end` is what the skill
+    has sent, if it has; `said` is the last message that it got (as kept by `consumer.replay`), and
+    `tried` who else had declined that. `resumes` is the skill that has the floor again, after
+    `turns` messages. `deaths` counts the processes that have begun to tell.
     """
 
     by: str = ""
     end: SkillEnd | None = None
-    said: str = ""
+    said: str = field(default="", repr=False)
     tried: tuple[str, ...] = ()
     resumes: str = ""
     turns: int = 0
-    since: int = 0
+    call: str = ""
+    deaths: int = 0
 
     def encode(self) -> bytes:
         """The telling as it is stored."""
-        known = [self.by, self.said, self.tried, self.resumes, self.turns, self.since]
+        known = {
+            "by": self.by,
+            "said": self.said,
+            "tried": self.tried,
+            "resumes": self.resumes,
+            "turns": self.turns,
+            "call": self.call,
+            "deaths": self.deaths,
+        }
         members = {"known": encode(known)}
         if self.end is not None:
             members["end"] = self.end.encode()
@@ -67,7 +76,6 @@ class Telling:
     def parse(cls, body: bytes) -> Telling:
         """The telling from its own `encode()`."""
         members = decode_members(body)
-        by, said, tried, resumes, turns, since = decode(members["known"])
-        end = members.get("end")
-        parsed = None if end is None else SkillEnd.parse(end)
-        return cls(by, parsed, said, tuple(tried), resumes, turns, since)
+        known = decode(members["known"])
+        end = SkillEnd.parse(members["end"]) if "end" in members else None
+        return cls(**{**known, "tried": tuple(known["tried"])}, end=end)

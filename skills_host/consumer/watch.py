@@ -108,7 +108,7 @@ class Ender:
     async def _asks(self, conversation: SkillConversation) -> None:
         """Let the skill that waited for an end ask: who was to do so has died, maybe at it."""
         # Noted first, so that it is asked once more, and not again and again.
-        await self._store.write([self._conversations.told(conversation)])
+        await self._conversations.note_told(conversation)
         await self._adapter.continue_conversation(
             conversation.place,
             partial(self._deliveries.back, conversation=conversation),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 import skills_host.app
+import skills_host.consumer.delivery
 from skills.echo import bot as echo
 from skills_host import Bot, Turn
 from skills_host.activity import Activity
@@ -18,8 +20,9 @@ from skills_host.consumer.conversations import KIND
 from skills_host.consumer.ends import ATTEMPTS
 from skills_host.consumer.telling import SkillEnd, Telling
 from skills_host.reference import ConversationReference
+from skills_host.store.records import Put
 from skills_host.store.sqlite import SqliteStore
-from tests.consumer.roots import Witness
+from tests.consumer.roots import EXPECT_REPLIES, Witness
 from tests.world import ROOT, Town, until
 
 END = {"type": "endOfConversation", "code": "completedSuccessfully", "value": {"n": 5}}
@@ -56,8 +59,8 @@ def test_what_is_to_be_told_is_what_was_stored() -> None:
     from_callback = SkillEnd(end.activity, Identity("skill", "root-id", "skill-id"))
     for known in (
         Telling(),
-        Telling("turn-1", end, "{}", ("echo",), "booking", 3, 7),
-        Telling("end/handle-1", from_callback, since=2),
+        Telling("turn-1", end, "{}", ("echo",), "booking", 3, "turn-1#2", 1),
+        Telling("end/handle-1", from_callback, deaths=2),
     ):
         conversation = SkillConversation(
             "handle-1", "echo", "skill-id", "root-id", place, 1.5, closed=True, telling=known
@@ -91,19 +94,40 @@ async def test_an_end_is_handed_over_where_a_process_stops(empty_town: Town) -> 
     assert (await empty_town.say("hello"))[-1].startswith("I did not understand")
 
 
+async def claimed(town: Town, *, begun: bool) -> None:
+    """Another process takes the end up and dies; before, or after it has begun to tell."""
+    store = SqliteStore(town.folder / "root.db", now=town.now)
+    await store.open()
+    (record,) = await store.claim(KIND, until=0.0, limit=9)
+    if begun:
+        known = SkillConversation.parse(record.key, record.body)
+        telling = replace(known.telling, deaths=known.telling.deaths + 1)
+        body = replace(known, telling=telling).encode()
+        await store.write([Put(KIND, record.key, body, owner=record.owner, due=0.0)])
+    await store.close()
+
+
 async def test_an_end_that_kills_all_who_tell_of_it_is_given_up(empty_town: Town) -> None:
     """The user is told, and the root's code is not run any more."""
     root = await ending(empty_town)
-    store = SqliteStore(empty_town.folder / "root.db", now=empty_town.now)
-    await store.open()
-    for _ in range(ATTEMPTS):
-        assert await store.claim(KIND, until=0.0, limit=9)
-    await store.close()
+    for _ in range(ATTEMPTS - 1):
+        await claimed(empty_town, begun=True)
     await empty_town.start_root(root=root)
 
     assert await empty_town.heard(2) == ["Echo: echo", APOLOGY]
     await until(lambda: b"telling" not in empty_town.records(KIND)[empty_town.handle("echo")])
     assert root.ends == []
+
+
+async def test_an_end_that_nobody_could_tell_of_is_not_given_up(empty_town: Town) -> None:
+    """Hosts without its root pass it on, however long that is away."""
+    root = await ending(empty_town)
+    for _ in range(2 * ATTEMPTS):
+        await claimed(empty_town, begun=False)
+    await empty_town.start_root(root=root)
+    await until(lambda: root.ends)
+
+    assert root.ends == [("echo", "completedSuccessfully", {"n": 5})]
 
 
 @pytest.mark.parametrize("delivery", ["normal", "expectReplies"])
@@ -132,3 +156,32 @@ async def test_where_the_roots_code_for_an_end_fails_who_waited_asks_nevertheles
     assert said == ["What?", "Echo: hi", said[2], APOLOGY, "As I said: what?"]
     assert len(root.ends) == 1
     assert not any("ends" in key for key in empty_town.records("state"))
+
+
+async def test_an_end_that_came_upon_what_the_root_began_itself_is_told_once(
+    empty_town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes up such work; where it fails when all are told, nobody tells again either."""
+    monkeypatch.setattr(skills_host.consumer.delivery, "TELLING", 0.0)
+    root = Witness()
+    places: list[Place] = []
+    root.on_message("here")(lambda turn: noted(turn, places))
+
+    async def begin(turn: Turn) -> None:
+        await root.skills.begin(turn, "echo", Activity.make("message", text="end"))
+        raise ValueError("a fault of the root's own")
+
+    await empty_town.start_skill("echo", echo)
+    await empty_town.start_root(root=root, echo=EXPECT_REPLIES)
+    await empty_town.say("here")
+    with pytest.raises(ValueError, match="own"):
+        await root.continue_conversation(places[0], begin)
+    await asyncio.sleep(0.1)
+
+    assert root.ends == [("echo", "completedSuccessfully", {"echoed": 0})]
+    assert b"telling" not in empty_town.records(KIND)[empty_town.handle("echo")]
+
+
+async def noted(turn: Turn, places: list[Place]) -> None:
+    """Keep where a turn is."""
+    places.append(turn.place)

@@ -121,12 +121,12 @@ async def test_skills_that_must_not_get_declined_words_twice_get_them_once_at_mo
     assert booking.heard in (["not mine", "bye"], ["bye"])
 
 
-# A replica finds that the turn waits for an end that a dead process was to tell of; it takes the
-# floor from the skill that may have had the words, notes that it sends once more and says that they
-# are lost, tells the skill, and is done: with the end, and with the turn. Where it dies between the
-# note and the end of its sending, nobody sends a third time.
-TOLD = ["before 2 write", "after 2 write", "before 3 write", "after 5 send"]
-TOLD += [f"{when} {n} write" for n in (6, 7) for when in ("before", "after")]
+# A replica finds that the turn waits for an end that a dead process was to tell of, and notes that
+# it does; it takes the floor from the skill that may have had the words, notes that it sends once
+# more and says that they are lost, tells the skill, and is done: with the end, and with the turn.
+# Where it dies between the note and the end of its sending, nobody sends a third time.
+TOLD = [f"{when} {n} write" for n in (2, 3, 7, 8) for when in ("before", "after")]
+TOLD += ["before 4 write", "after 6 send"]
 
 
 @pytest.mark.parametrize("dies_at", TOLD)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import skills_host.app
-from skills_host import Root, Turn
+from skills_host import Activity, Root, Turn
 from skills_host.errors import TransportFailed
 from skills_host.transport import Response
 from tests.consumer.roots import EXPECT_REPLIES
@@ -44,6 +44,30 @@ class Handing(Root):
     async def _hand_on(self, turn: Turn) -> None:
         if turn.speaker == "echo":
             await self.skills.begin(turn, "booking", turn.activity.with_(type="message", text="go"))
+
+
+class Asking(Counting):
+    """A skill that waits, asks once more when it has the floor again, and ends with that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_event("repromptDialog")(self._ask)
+
+    async def _ask(self, turn: Turn) -> None:
+        await turn.send("As I said")
+        await turn.end()
+
+
+class Sending(Farewell):
+    """A root that begins a skill and sends it something more, in one turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_message("go")(self._go)
+
+    async def _go(self, turn: Turn) -> None:
+        await self.skills.begin(turn, "echo", Activity.make("message", text="one"))
+        await self.skills.send(turn, Activity.make("message", text="end"))
 
 
 class Late(Declining):
@@ -114,6 +138,24 @@ TWICE = {
     "expectReplies": [*ASKED, "write", "write", "send", "write", "send", "write"],
 }
 INVOKED = {"expectReplies": [*ASKED, "write", "send", "write"]}
+ASKED_AGAIN = {
+    "normal": [
+        *[*ASKED, "send", "write", "write", "send"],
+        *["write", "send", "send", "write", "write", "send", "write", "write", "write"],
+    ],
+    "expectReplies": [
+        *[*ASKED, "send", "write", "send"],
+        *["write", "send", "send", "write", "send", "write"],
+    ],
+}
+SENT = {
+    "normal": [
+        *[*ASKED, "send", "write"],
+        *["write", "send", "send", "write", "write", "send", "write", "write"],
+    ],
+    "expectReplies": [*ASKED, "send", "write", "send", "send", "write", "send", "write"],
+}
+HANDED_IN_ANSWER = {"expectReplies": [*ASKED, "write", "write", "send", "write"]}
 IN_ANSWER = {"expectReplies": [*ASKED, "write", "write"]}
 
 
@@ -185,6 +227,69 @@ async def test_words_that_are_declined_late_are_answered_once(
     assert done(mortal, dies_at, LATE[mode])
     assert empty_town.said() == ["heard not mine", "heard on"]
     assert (late.heard, booking.heard) == (["not mine"], ["not mine", "on"])
+
+
+@pytest.mark.parametrize("then", ["next", "@echo hi"])
+async def test_late_words_reach_the_other_skill_whatever_is_said_meanwhile(
+    empty_town: Town, start: Start, then: str
+) -> None:
+    """Whether the user goes on with that skill, or lets it wait."""
+    late, booking = Late(), Counting()
+    more: dict[str, Any] = SAFE | MINE | {"suspend": True}
+    mortal = await start(Farewell, late, booking, echo=SAFE | NOT_MINE, booking=more)
+    await delivered(empty_town, "not mine")
+    mortal.dies_at, mortal.is_counting = "after 2 write", True
+    late.go.set()
+    await mortal.died.wait()
+    mortal.is_counting = False
+    await delivered(empty_town, then)
+    said = await empty_town.heard(2)
+
+    assert sorted(said) == sorted(["heard not mine", f"heard {then.removeprefix('@echo ')}"])
+    assert "not mine" in booking.heard
+    assert {sent.type for sent in empty_town.to_skill("booking")} == {"message"}
+
+
+@pytest.mark.parametrize(("mode", "dies_at"), deaths(ASKED_AGAIN))
+async def test_a_skill_that_ends_when_it_is_to_ask_again_is_told_of_once(
+    empty_town: Town, start: Start, mode: str, dies_at: str
+) -> None:
+    more: dict[str, Any] = SAFE | MODES[mode]
+    waits = more | {"suspend": True}
+    mortal = await start(Farewell, Counting(), Asking(), echo=more, booking=waits)
+    for text in ("@booking first", "@echo second"):
+        await delivered(empty_town, text)
+    mortal.dies_at, mortal.is_counting = dies_at, True
+    await delivered(empty_town, "end")
+    mortal.is_counting = False
+    said = await empty_town.heard(6)
+    await delivered(empty_town, "hello")
+    await until(lambda: empty_town.said()[-1].startswith(UNKNOWN))
+
+    assert done(mortal, dies_at, ASKED_AGAIN[mode])
+    ends = [f"{skill}: completedSuccessfully" for skill in ("echo", "booking")]
+    assert said == ["heard first", "heard second", "heard end", ends[0], "As I said", ends[1]]
+    assert len(empty_town.said()) == 7
+
+
+@pytest.mark.parametrize(("mode", "dies_at"), deaths(SENT))
+async def test_what_the_roots_code_sends_to_a_skill_is_done_once(
+    empty_town: Town, start: Start, mode: str, dies_at: str
+) -> None:
+    """All of it, and the end that comes of it is told."""
+    skill = Counting()
+    mortal = await start(Sending, skill, Counting(), echo=SAFE | MODES[mode])
+    mortal.dies_at, mortal.is_counting = dies_at, True
+    await delivered(empty_town, "go")
+    mortal.is_counting = False
+    said = await empty_town.heard(3)
+    await delivered(empty_town, "hello")
+    await until(lambda: empty_town.said()[-1].startswith(UNKNOWN))
+
+    assert done(mortal, dies_at, SENT[mode])
+    assert said == ["heard one", "heard end", "echo: completedSuccessfully"]
+    assert skill.heard == ["one", "end"]
+    assert len(empty_town.said()) == 4
 
 
 async def test_words_that_are_taken_up_too_late_are_answered_beside(
@@ -276,6 +381,22 @@ async def test_the_response_to_an_invoke_stays_where_the_skill_ended_with_it(
     assert json.loads(answer.body) == {"n": 2}
     assert skill.heard == ["echo", "ask"]
     assert empty_town.said() == ["heard echo", "echo: completedSuccessfully"]
+
+
+@pytest.mark.parametrize(("mode", "dies_at"), deaths(HANDED_IN_ANSWER))
+async def test_what_was_said_before_another_skill_stays_in_the_answer(
+    empty_town: Town, start: Start, mode: str, dies_at: str
+) -> None:
+    """Where the root's code hands on to it, and what it says is there as well."""
+    more = SAFE | MODES[mode]
+    mortal = await start(Handing, Counting(), Counting(), echo=more, booking=more)
+    await answered(empty_town, "echo")
+    mortal.dies_at, mortal.is_counting = dies_at, True
+    said = await answered(empty_town, "end")
+    mortal.is_counting = False
+
+    assert done(mortal, dies_at, HANDED_IN_ANSWER[mode])
+    assert said == ["heard end", "heard go"]
 
 
 @pytest.mark.parametrize(("mode", "dies_at"), deaths(IN_ANSWER))

@@ -162,9 +162,13 @@ class Effects:
         """The change that records a call, to be written before it is made."""
         return self._put(call.key, call.encode(), call.about[1])
 
-    def failed(self, call: Call, code: str) -> Put:
-        """The change that records that a call has failed, to be written when that is acted upon."""
-        return self.begun(replace(call, failed=code, counted=self._number))
+    def failed(self, call: Call, code: str) -> Call:
+        """A call that has failed, to be recorded when that is acted upon."""
+        return replace(call, failed=code, counted=self._number)
+
+    def has_gone_on(self, call: Call) -> bool:
+        """True if this run has come to a call of an earlier one."""
+        return call.key in self._gone_on
 
     def resumed(self, call: Call) -> None:
         """Count on from a call of an earlier run."""

@@ -325,6 +325,9 @@ class Turn:
             if any((change.kind, change.key) == (exc.kind, exc.key) for change in state):
                 raise StateConflict() from exc
             raise
+        except BaseException:
+            self._kept = kept | self._kept
+            raise
         for scope in scopes:
             scope.saved(changes, versions[: len(changes)])
         self.effects.saved(noted)

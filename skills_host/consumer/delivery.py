@@ -7,8 +7,8 @@ is open: callbacks, an end among them, come meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from skills_host.activity import Activity
@@ -43,7 +43,6 @@ from skills_host.consumer.telling import SkillEnd
 from skills_host.consumer.values import admitted, is_refused
 from skills_host.errors import SkillFailed, VersionConflict
 from skills_host.settings import Delivery
-from skills_host.store.records import Put
 
 __all__ = ["Declines", "Deliveries", "FloorChanged"]
 
@@ -164,9 +163,7 @@ class Deliveries:
             return None
         if may_repeat(skill, activity):
             return await self.posted(turn, skill, conversation, call, activity)
-        if not await self._conversations.spoken.has_been(call.handle, since=call.since):
-            failure = SkillFailed(code="interrupted")
-            await self._failed(turn, skill, conversation, call, failure)
+        await self._lost(turn, conversation, call)
         return None
 
     async def _ended_before(
@@ -187,6 +184,27 @@ class Deliveries:
             if is_answer(turn, activity, routed=call.routed):
                 turn.respond(502)
             await self._failure_told(turn, skill, conversation, call.failed)
+
+    async def catch_up(self, turn: Turn) -> None:
+        """See to the last call of an earlier run, if this one did not come to it: code that goes
+        by the state that it has saved may go another way then."""
+        last = max(await turn.effects.calls(), key=lambda call: call.number, default=None)
+        if last is None or turn.effects.has_gone_on(last):
+            return
+        turn.effects.resumed(last)
+        conversation = await self._conversations.resumed(turn.session, last.handle)
+        if conversation is not None and conversation.closed:
+            await self._ended_before(turn, conversation, last, turn.activity)
+        elif conversation is not None and not last.done:
+            await self._lost(turn, conversation, last)
+
+    async def _lost(self, turn: Turn, conversation: SkillConversation, call: Call) -> None:
+        """Nobody knows what came of a call; unless the skill has spoken, the user is told so."""
+        skill = self._skills().get(call.skill)
+        has_spoken = await self._conversations.spoken.has_been(call.handle, since=call.since)
+        if skill is not None and not has_spoken:
+            failure = SkillFailed(code="interrupted")
+            await self._failed(turn, skill, conversation, call, failure)
 
     async def ended(self, turn: Turn, conversation: SkillConversation) -> None:
         """Do what follows from an end that a skill has sent: the root's bot is told.
@@ -307,29 +325,18 @@ class Deliveries:
     ) -> None:
         if heard.end is None:
             return
-        noted = turn.effects.begun(call)
-        ended = await self._end(turn, conversation, call, noted, end=SkillEnd(heard.end))
+        ended = await self._end(turn, conversation, call, SkillEnd(heard.end))
         if ended is not None:
             await self._ended_by(turn, ended, heard.end)
 
     async def _ended_by(self, turn: Turn, conversation: SkillConversation, end: Activity) -> None:
         """Do what follows from an end that came in an answer; noted when the turn ends."""
-        is_told = False
-        try:
+        async with self._telling(turn, conversation):
             with turn.about(end, conversation.skill):
                 await self.ended(turn, conversation)
-            is_told = True
-        finally:
-            await self._told(turn, conversation, asks=not is_told)
 
     async def _end(
-        self,
-        turn: Turn,
-        conversation: SkillConversation,
-        call: Call,
-        noted: Put,
-        *,
-        end: SkillEnd | None = None,
+        self, turn: Turn, conversation: SkillConversation, call: Call, end: SkillEnd | None
     ) -> SkillConversation | None:
         """End a conversation that this turn has come upon the end of, as long as it has the turn.
 
@@ -339,7 +346,7 @@ class Deliveries:
             return await self._conversations.end(
                 turn.session,
                 conversation.handle,
-                also=[noted, *turn.fence],
+                also=[turn.effects.begun(call), *turn.fence],
                 end=end,
                 by=turn.key,
                 call=call.key,
@@ -349,12 +356,18 @@ class Deliveries:
             turn.check_lease(exc)
             raise
 
-    async def _told(self, turn: Turn, conversation: SkillConversation, *, asks: bool) -> None:
-        """Note that everybody knows: with the turn's last commit, if there surely is one."""
-        if turn.is_leased:
-            turn.keep([self._conversations.told(conversation, asks=asks)])
-        else:
-            await self._conversations.note_told(conversation, asks=asks)
+    @asynccontextmanager
+    async def _telling(self, turn: Turn, conversation: SkillConversation) -> AsyncIterator[None]:
+        """Notes then that all are told: with the turn's last commit, if there surely is one."""
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            if turn.is_leased:
+                turn.keep([self._conversations.told(conversation, asks=failed)])
+            else:
+                await self._conversations.note_told(conversation, asks=failed)
 
     async def _failed(
         self,
@@ -371,7 +384,7 @@ class Deliveries:
         log_failure(skill, failure)
         code = END_CODES.get(failure.code, "channelFailed")
         failed = turn.effects.failed(call, code)
-        ended = await self._end(turn, conversation, call, failed)
+        ended = await self._end(turn, conversation, failed, None)
         if ended is None:
             return
         await self._failure_told(turn, skill, ended, code)
@@ -381,10 +394,6 @@ class Deliveries:
     ) -> None:
         if code != "channelFailed":
             self.notices.tell_skill(turn, skill, conversation, code=code)
-        is_told = False
-        try:
+        async with self._telling(turn, conversation):
             await self.notices.failure(turn, skill, code)
             await self.back(turn, conversation)
-            is_told = True
-        finally:
-            await self._told(turn, conversation, asks=not is_told)

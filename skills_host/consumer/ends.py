@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 from skills_host.activity import Activity
 from skills_host.addressing import joined_key, received_in
 from skills_host.auth.claims import Identity
 from skills_host.bot.adapter import Adapter, Outcome
-from skills_host.bot.handlers import Handler
+from skills_host.bot.turn import Turn
 from skills_host.consumer.conversations import KIND, Conversations, SkillConversation
 from skills_host.consumer.delivery import Deliveries
 from skills_host.consumer.telling import SkillEnd
@@ -118,7 +117,11 @@ class Ends:
     async def _told(self, conversation: SkillConversation, *, again: bool) -> Outcome:
         end, place = conversation.telling.end, conversation.place
         ended = self._deliveries.ended_by_host if end is None else self._deliveries.ended
-        run: Handler = partial(ended, conversation=conversation)
+
+        async def run(turn: Turn) -> None:
+            await ended(turn, conversation)
+            await self._deliveries.catch_up(turn)
+
         return await self._adapter.follow_up(
             place,
             run,

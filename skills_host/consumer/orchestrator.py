@@ -77,9 +77,10 @@ class Orchestrator:
         if earlier is not None:
             await self._deliveries.go_on(turn, earlier, await self._posted_in(turn, earlier))
             return
-        if await turn.effects.calls():
-            # The root's code had this turn, whoever it has given the floor to since.
-            await self._root.handled(turn)
+        is_own = turn.activity.type not in OWN_TYPES and await turn.effects.calls()
+        # The root's code had this turn, whoever it has given the floor to since.
+        if is_own and await self._root.handled(turn):
+            await self._deliveries.catch_up(turn)
             return
         if turn.activity.type in OWN_TYPES:
             await self._own(turn)

@@ -70,6 +70,20 @@ class Sending(Farewell):
         await self.skills.send(turn, Activity.make("message", text="end"))
 
 
+class Stateful(Farewell):
+    """A root that goes by what it has saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_message("go")(self._go)
+
+    async def _go(self, turn: Turn) -> None:
+        if await turn.state.get("begun"):
+            return
+        turn.state.set("begun", True)
+        await self.skills.begin(turn, "echo", Activity.make("message", text="end"))
+
+
 class Late(Declining):
     """A skill that declines some words when it is let, and everybody has his answer."""
 
@@ -290,6 +304,24 @@ async def test_what_the_roots_code_sends_to_a_skill_is_done_once(
     assert said == ["heard one", "heard end", "echo: completedSuccessfully"]
     assert skill.heard == ["one", "end"]
     assert len(empty_town.said()) == 4
+
+
+@pytest.mark.parametrize("n", [5, 6])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_end_is_told_where_the_code_that_began_goes_another_way(
+    empty_town: Town, start: Start, when: str, n: int
+) -> None:
+    """The state that it goes by was saved with the call."""
+    mortal = await start(Stateful, Counting(), Counting(), echo=SAFE | EXPECT_REPLIES)
+    steps = [*ASKED, "send", "write", "send", "write"]
+    mortal.dies_at, mortal.is_counting = f"{when} {n} {steps[n - 1]}", True
+    await delivered(empty_town, "go")
+    mortal.is_counting = False
+    first, second = await empty_town.heard(2)
+    code = "interrupted" if (when, n) == ("before", 5) else "completedSuccessfully"
+
+    assert mortal.died.is_set()
+    assert (first, second) == ("heard end", f"echo: {code}")
 
 
 async def test_words_that_are_taken_up_too_late_are_answered_beside(

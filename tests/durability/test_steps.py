@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import skills_host.app
+import skills_host.consumer.relays
 from skills_host import Bot, Turn
 from skills_host.errors import TransportFailed
 from skills_host.store.sqlite import SqliteStore
@@ -43,6 +44,8 @@ class Mortal:
         self.dies_at = ""
         self.died = asyncio.Event()
         self.store: SqliteStore | None = None
+        # What is slow to be passed on is marked so: another step, on a slow machine only.
+        monkeypatch.setattr(skills_host.consumer.relays, "LATE", 60.0)
         for name in WRITES:
             monkeypatch.setattr(SqliteStore, name, self._mortal(getattr(SqliteStore, name), name))
         self._send = town.send

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -82,17 +83,22 @@ class Rotating:
     async def turn(self, number: int) -> str:
         """One turn; how it ended. A slow machine takes it (202), and answers later."""
         conversation, text = f"c{number % USERS}", f"number {number}"
+        known = len(self.town.console.open(conversation).transcript.entries)
         answer = await self.town.post(text, conversation=conversation, user=f"u{number % USERS}")
-        heard = await self._heard(text, conversation)
+        heard = await self._heard(text, conversation, after=known)
         is_taken = answer.status in (200, 202)
         return "answered" if is_taken and heard else f"{answer.status}, heard: {heard}"
 
-    async def _heard(self, text: str, conversation: str) -> bool:
-        wanted = f"Echo: {text}"
-        for _ in range(300):
-            if wanted in self.town.said(conversation):
-                return True
-            await asyncio.sleep(0.1)
+    async def _heard(self, text: str, conversation: str, *, after: int) -> bool:
+        """Look at each thing once: whoever looks at all again and again loads a slow machine."""
+        transcript = self.town.console.open(conversation).transcript
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                while True:
+                    entry = await transcript.next_entry(after=after)
+                    if entry.text == f"Echo: {text}":
+                        return True
+                    after += 1
         return False
 
 

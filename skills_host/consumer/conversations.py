@@ -324,7 +324,7 @@ class Conversations:
         """Count one more process that tells of an end; None if another has it now."""
         telling = replace(conversation.telling, deaths=conversation.telling.deaths + 1)
         known = replace(conversation, telling=telling)
-        put = replace(self.told(known, expects=conversation.version), body=known.encode(), due=due)
+        put = self._rewritten(known, expects=conversation.version, due=due)
         try:
             (version,) = await self._store.write([put])
         except VersionConflict:
@@ -342,14 +342,19 @@ class Conversations:
         telling, due = NOTHING, None
         if asks and resumes:
             telling, due = Telling(resumes=resumes, turns=turns), self._now()
-        body = replace(conversation, closed=True, ending="", telling=telling).encode()
+        told = replace(conversation, closed=True, ending="", telling=telling)
+        return self._rewritten(told, expects=expects, due=due)
+
+    def _rewritten(
+        self, conversation: SkillConversation, *, expects: int | None, due: float | None
+    ) -> Put:
         return Put(
             KIND,
             conversation.handle,
-            body,
+            conversation.encode(),
             expects=expects,
             owner=conversation.skill_app_id,
-            expires=self._now() + self._lifetime,
+            expires=self._kept(*([conversation.skill] if conversation.telling.by else [])),
             due=due,
         )
 
@@ -358,15 +363,7 @@ class Conversations:
     ) -> list[Change]:
         kept = conversation if conversation.telling.by else replace(conversation, telling=NOTHING)
         changes: list[Change] = [
-            Put(
-                KIND,
-                record.key,
-                kept.encode(),
-                expects=record.version,
-                owner=record.owner,
-                expires=self._kept(*([conversation.skill] if kept.telling.by else [])),
-                due=due,
-            ),
+            self._rewritten(kept, expects=record.version, due=due),
             Delete(OWNED, _owned_key(conversation)),
         ]
         after = ended(floor.session, handle=conversation.handle)

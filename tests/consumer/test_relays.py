@@ -200,6 +200,18 @@ async def test_what_takes_very_long_is_not_forgotten_meanwhile(
 # Callbacks during the call
 
 
+async def said_during_a_call(town: Town, base: str) -> list[str]:
+    """What a user hears of a skill that answers only when a callback of it has been heard."""
+
+    async def answer(_: Request) -> Response:
+        assert await callback(town, base, message("during")) == 200
+        return replies(message("answered"))
+
+    of_skill(town, answer)
+    async with asyncio.timeout(5):
+        return await town.say("echo")
+
+
 async def test_callback_during_a_call_does_not_wait_for_its_answer(
     empty_town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,15 +219,7 @@ async def test_callback_during_a_call_does_not_wait_for_its_answer(
     patient(monkeypatch, 1000)
     await start(empty_town)
 
-    async def answer(_: Request) -> Response:
-        assert await callback(empty_town, REPLICA, message("during")) == 200
-        return replies(message("answered"))
-
-    of_skill(empty_town, answer)
-    async with asyncio.timeout(5):
-        said = await empty_town.say("echo")
-
-    assert said == ["during", "answered"]
+    assert await said_during_a_call(empty_town, REPLICA) == ["during", "answered"]
 
 
 async def test_callback_during_a_call_of_its_own_process_waits_for_nothing(
@@ -226,15 +230,7 @@ async def test_callback_during_a_call_of_its_own_process_waits_for_nothing(
     monkeypatch.setattr(skills_host.consumer.relays, "GRACE", 1000)
     await start(empty_town)
 
-    async def answer(_: Request) -> Response:
-        assert await callback(empty_town, ROOT, message("during")) == 200
-        return replies(message("answered"))
-
-    of_skill(empty_town, answer)
-    async with asyncio.timeout(5):
-        said = await empty_town.say("echo")
-
-    assert said == ["during", "answered"]
+    assert await said_during_a_call(empty_town, ROOT) == ["during", "answered"]
 
 
 @pytest.mark.parametrize("base", [ROOT, REPLICA])
